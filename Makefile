@@ -1,0 +1,82 @@
+# dhow: everything a developer runs. `make` alone prints this list.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+BIN      := bin
+BUF      := $(GO) tool -modfile=internal/tools/buf/go.mod buf
+LINT     := $(GO) tool -modfile=internal/tools/lint/go.mod golangci-lint
+SEED     ?=
+PKG      ?= ./...
+FUZZTIME ?= 20s
+export CGO_ENABLED ?= 1
+
+GUESTS := ticker hello wordcount
+
+help: ## print this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+deps: ## install what the tests need (Debian and Ubuntu packages: C and Rust compilers for wasm)
+	@./internal/tools/deps.sh
+
+build: guests ## build bin/dhow, bin/dhow-agent and the example guests
+	@mkdir -p $(BIN)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/ ./cmd/dhow ./cmd/dhow-agent
+
+guests: $(GUESTS:%=$(BIN)/guests/%.wasm) ## build the example guests (Go, GOOS=wasip1)
+
+$(BIN)/guests/%.wasm: $(wildcard examples/guests/*/*.go) go.mod
+	@mkdir -p $(BIN)/guests
+	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./examples/guests/$*
+
+demo: build ## a cluster of three nodes, a service, an HTTP handler and a job, a lost node; then it ends
+	@./examples/demo.sh
+
+run: build ## the same examples on a cluster that stays; Ctrl-C ends it
+	@./examples/run.sh
+
+test: deps ## all tests, with the race detector, shuffled
+	$(GO) test -race -shuffle=on -timeout 15m ./...
+
+check: deps fmt-check vet lint proto-check test ## what CI checks: format, vet, lint, import law, generated code, test
+
+fmt: ## format
+	$(LINT) fmt
+
+fmt-check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run make fmt'; exit 1; }
+
+vet:
+	$(GO) vet ./...
+	GOOS=wasip1 GOARCH=wasm $(GO) vet ./examples/guests/...
+
+lint:
+	$(LINT) run ./...
+
+generate: ## generate Go from proto/
+	$(BUF) format -w
+	$(BUF) generate
+
+proto-check: ## buf lint, buf breaking against the last commit, and generated code is what is committed
+	@./internal/tools/protocheck.sh
+
+golden: ## rewrite golden files
+	$(GO) test ./cmd/... ./e2e/... -update
+
+sim: ## a simulated cluster: make sim SEED=42, or many seeds without
+	$(GO) test ./e2e/sim -run 'TestSim$$' -count=1 -v $(if $(SEED),-seed $(SEED))
+
+fuzz: ## run every fuzz test for FUZZTIME
+	@./internal/tools/fuzz.sh $(FUZZTIME)
+
+stress: ## run the tests of PKG many times: make stress PKG=./node/agent
+	$(GO) test -race -shuffle=on -count=20 -failfast $(PKG)
+
+e2e: build ## separate processes, killed in many ways
+	DHOW_E2E_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m -tags e2e ./e2e/...
+
+vuln: ## known vulnerabilities in what we import
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln
