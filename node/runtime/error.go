@@ -5,6 +5,10 @@ import "errors"
 // ErrNotSupported is what a runtime answers to a verb it does not have.
 var ErrNotSupported = errors.New("not supported by this runtime")
 
+// ErrUnknown is what Wait, Stats and Exec answer about a run that the
+// runtime does not know.
+var ErrUnknown = errors.New("no such run")
+
 // Error is why a runtime could not do what it was asked.
 type Error struct {
 	Reason string // a CamelCase word: BadModule, NoArtifact, PortInUse
