@@ -1788,7 +1788,9 @@ type InstanceSpec struct {
 	LostAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=lost_at,json=lostAt,proto3" json:"lost_at,omitempty"`
 	// Not before this time is a pending instance placed (back-off of a
 	// replacement).
-	NotBefore     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	NotBefore *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
+	// How many instances of this index and revision failed before.
+	Failures      uint32 `protobuf:"varint,14,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1912,6 +1914,13 @@ func (x *InstanceSpec) GetNotBefore() *timestamppb.Timestamp {
 		return x.NotBefore
 	}
 	return nil
+}
+
+func (x *InstanceSpec) GetFailures() uint32 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
 }
 
 // InstanceStatus is written by the instance's node, forward only.
@@ -2291,7 +2300,7 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\bInstance\x12!\n" +
 	"\x04meta\x18\x01 \x01(\v2\r.dhow.v1.MetaR\x04meta\x12)\n" +
 	"\x04spec\x18\x02 \x01(\v2\x15.dhow.v1.InstanceSpecR\x04spec\x12/\n" +
-	"\x06status\x18\x03 \x01(\v2\x17.dhow.v1.InstanceStatusR\x06status\"\xe3\x03\n" +
+	"\x06status\x18\x03 \x01(\v2\x17.dhow.v1.InstanceStatusR\x06status\"\xff\x03\n" +
 	"\fInstanceSpec\x12\x1a\n" +
 	"\bworkload\x18\x01 \x01(\tR\bworkload\x12!\n" +
 	"\fworkload_uid\x18\x02 \x01(\tR\vworkloadUid\x12\x14\n" +
@@ -2309,7 +2318,8 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"stopReason\x123\n" +
 	"\alost_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x06lostAt\x129\n" +
 	"\n" +
-	"not_before\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\"\xf0\x02\n" +
+	"not_before\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x12\x1a\n" +
+	"\bfailures\x18\x0e \x01(\rR\bfailures\"\xf0\x02\n" +
 	"\x0eInstanceStatus\x12,\n" +
 	"\x05state\x18\x01 \x01(\x0e2\x16.dhow.v1.InstanceStateR\x05state\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +

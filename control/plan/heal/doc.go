@@ -1,0 +1,3 @@
+// Package heal decides which instances of a workload exist: how many, of which
+// revision, which are stopped and which are replaced. It is pure.
+package heal
