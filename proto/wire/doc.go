@@ -1,0 +1,11 @@
+// Package wire carries errors over RPC: it turns *spec.Error into Connect
+// errors and back, so that a client sees the code and the field paths that the
+// server meant, in whichever protocol they spoke. It also holds the limits
+// that both ends must agree on. It knows no service and opens no connection.
+package wire
+
+// MaxMessage is the largest message either end takes, in bytes.
+const MaxMessage = 16 << 20
+
+// ChunkSize is how much of a blob goes into one message of a stream.
+const ChunkSize = 256 << 10
