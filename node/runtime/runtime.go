@@ -27,7 +27,8 @@ type Runtime interface {
 	Stop(ctx context.Context, id ID, grace time.Duration) error
 	// Remove forgets an ended task and frees what it held.
 	Remove(ctx context.Context, id ID) error
-	// List tells all tasks it knows, also from before a restart of the agent.
+	// List tells all runs it knows that were started, also from before a
+	// restart of the agent.
 	List(ctx context.Context) ([]Status, error)
 	Stats(ctx context.Context, id ID) (Stats, error)
 	// Exec runs a command beside a running task. ErrNotSupported where the
@@ -75,6 +76,9 @@ type Status struct {
 	ID      ID
 	Running bool
 	Exit    Exit // when not running
+	// What Start answered, and when.
+	Started Started
+	Since   time.Time
 }
 
 // Stats is what a run uses.
