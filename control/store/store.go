@@ -1,17 +1,16 @@
-// Package store is the replicated state: typed tables in Pebble, a
-// deterministic Apply, immutable snapshot reads and a change feed by revision.
-// It is the only user of Pebble. It reads no clock, draws no random numbers
-// and knows nothing of consensus: a Proposer is given to it.
 package store
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // Options configure a Store. The zero value is good.
@@ -29,9 +28,34 @@ type Options struct {
 	// FeedEvents and FeedBytes bound the change feed. Default 65,536 and 16 MiB.
 	FeedEvents int
 	FeedBytes  int
-	// MinFreeBytes of disk must be there for a proposal to be taken.
-	// Default 32 MiB.
+	// MinFreeBytes of disk must be there for a proposal to be taken; a quarter
+	// of it for an entry of the log. Default 32 MiB.
 	MinFreeBytes uint64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 8 << 20
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = 4 << 20
+	}
+	if o.FeedEvents == 0 {
+		o.FeedEvents = 1 << 16
+	}
+	if o.FeedBytes == 0 {
+		o.FeedBytes = 16 << 20
+	}
+	if o.MinFreeBytes == 0 {
+		o.MinFreeBytes = 32 << 20
+	}
+	return o
 }
 
 // Proposer gets a proposal agreed upon and applied.
@@ -40,118 +64,136 @@ type Proposer interface {
 }
 
 // Store is the state of one server.
-type Store struct{}
+type Store struct {
+	dir       string
+	clusterID string
+	o         Options
+	cache     *pebble.Cache
+	fault     *fault
+	space     *space
+	log       *Log
+	feed      *feed
+	proposer  atomic.Pointer[Proposer]
 
-var errSkeleton = errors.New("store: being built")
+	// applying is held by the one that changes the state: Apply, Checkpoint
+	// and Restore.
+	applying sync.Mutex
+	// mu makes the state's snapshot and its revision one: it is held while a
+	// batch is committed and while a view is taken.
+	mu    sync.RWMutex
+	state *state
+	index uint64
+	term  uint64
+}
 
-// Open opens or makes the data directory.
-func Open(dir string, o Options) (*Store, error) { return nil, errSkeleton }
+// Open opens or makes the data directory. It refuses the directory of another
+// cluster, and that of a newer version.
+func Open(dir string, o Options) (*Store, error) {
+	o = o.withDefaults()
+	fs := o.FS
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return nil, openError(dir, err)
+	}
+	id, err := checkFormat(fs, dir, o.ClusterID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		dir: dir, clusterID: id, o: o,
+		cache: pebble.NewCache(o.CacheBytes),
+		fault: newFault(o.Logger),
+		space: &space{fs: fs, dir: dir, min: o.MinFreeBytes},
+	}
+	if s.log, err = openLog(s); err != nil {
+		s.cache.Unref()
+		return nil, openError(fs.PathJoin(dir, "log"), err)
+	}
+	if err := s.openState(); err != nil {
+		_ = s.log.close()
+		s.cache.Unref()
+		return nil, openError(dir, err)
+	}
+	s.feed = newFeed(o.FeedEvents, o.FeedBytes, s.index)
+	return s, nil
+}
 
-// Close ends all use of the directory.
-func (s *Store) Close() error { return nil }
+// Close ends all use of the directory. Views must be closed before. What the
+// state has not yet on disk is flushed, so that the next Open need not apply
+// it again.
+func (s *Store) Close() error {
+	s.feed.close()
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == nil {
+		return nil
+	}
+	st := s.state
+	s.state = nil
+	if err := s.fault.Err(); err != nil {
+		// Pebble cannot be closed after a failure; the process has to end.
+		return err
+	}
+	err := s.fault.guard(st.db.Flush)
+	if e := st.release(); err == nil {
+		err = e
+	}
+	if e := s.log.close(); err == nil {
+		err = e
+	}
+	s.cache.Unref()
+	return err
+}
 
-// ClusterID is the cluster the directory belongs to.
-func (s *Store) ClusterID() string { return "" }
+// ClusterID is the cluster the directory belongs to; empty when none was told.
+func (s *Store) ClusterID() string { return s.clusterID }
 
 // Failed is closed when the disk failed in a way that only a restart can
-// heal; Err then says what happened.
-func (s *Store) Failed() <-chan struct{} { return nil }
+// heal; Err then says what happened. Nothing acknowledged is lost.
+func (s *Store) Failed() <-chan struct{} { return s.fault.failed }
 
 // Err says why the store has failed, nil while it works.
-func (s *Store) Err() error { return nil }
+func (s *Store) Err() error { return s.fault.Err() }
 
 // SetProposer wires the way to consensus.
-func (s *Store) SetProposer(p Proposer) {}
+func (s *Store) SetProposer(p Proposer) { s.proposer.Store(&p) }
 
 // Propose gets p agreed upon and returns once this server has applied it. A
 // refusal is a *spec.Error.
 func (s *Store) Propose(ctx context.Context, p *dhowv1.Proposal) (*dhowv1.ProposalResult, error) {
-	return nil, errSkeleton
+	prop := s.proposer.Load()
+	if prop == nil {
+		return nil, spec.Errorf(spec.CodeUnavailable, "the server is starting; try again")
+	}
+	if err := s.fault.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.space.check(1); err != nil {
+		return nil, err
+	}
+	r, err := (*prop).Propose(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if r.GetCode() != "" {
+		return nil, &spec.Error{Code: spec.Code(r.GetCode()), Message: r.GetMessage()}
+	}
+	return r, s.WaitRevision(ctx, r.GetRevision())
 }
-
-// Apply applies one log entry, a marshalled Command. It is deterministic.
-func (s *Store) Apply(index, term uint64, data []byte) []*dhowv1.ProposalResult { return nil }
 
 // Applied is the index and term of the last entry applied.
-func (s *Store) Applied() (index, term uint64) { return 0, 0 }
+func (s *Store) Applied() (index, term uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.index, s.term
+}
 
 // Revision is the index of the last entry applied.
-func (s *Store) Revision() uint64 { return 0 }
+func (s *Store) Revision() uint64 { return s.feed.revision() }
 
 // WaitRevision waits until the revision is applied here.
-func (s *Store) WaitRevision(ctx context.Context, rev uint64) error { return errSkeleton }
+func (s *Store) WaitRevision(ctx context.Context, rev uint64) error { return s.feed.wait(ctx, rev) }
 
 // Log is the Raft log and stable store.
-func (s *Store) Log() *Log { return nil }
-
-// Checkpoint writes the state as a directory of its own.
-func (s *Store) Checkpoint(dir string) error { return errSkeleton }
-
-// Restore replaces the state by that of a checkpoint directory.
-func (s *Store) Restore(dir string) error { return errSkeleton }
-
-// Hash hashes the state at the applied revision.
-func (s *Store) Hash() (revision uint64, hash []byte, err error) { return 0, nil, errSkeleton }
-
-// View is an immutable snapshot. It must be closed.
-type View struct{}
-
-// View takes a snapshot of the state.
-func (s *Store) View() *View { return &View{} }
-
-// Close releases the snapshot.
-func (v *View) Close() {}
-
-// Revision of the snapshot.
-func (v *View) Revision() uint64 { return 0 }
-
-// Get finds one object; CodeNotFound when it is not there.
-func (v *View) Get(ref *dhowv1.Ref) (*dhowv1.Object, error) { return nil, errSkeleton }
-
-// List lists what the selector takes, in key order, after the key of an
-// earlier answer; next is empty when there is no more.
-func (v *View) List(sel *dhowv1.Selector, after string, limit int) (objs []*dhowv1.Object, next string, err error) {
-	return nil, "", errSkeleton
-}
-
-// Watcher follows the change feed.
-type Watcher struct{}
-
-// Watch follows changes after the revision that any of the selectors takes;
-// no selector takes all. CodeTooOld when they are no longer kept.
-func (s *Store) Watch(from uint64, sels ...*dhowv1.Selector) (*Watcher, error) {
-	return nil, errSkeleton
-}
-
-// Next waits for something newer and returns all there is. All changes up to
-// revision have then been returned. CodeTooOld when the watcher was too slow.
-func (w *Watcher) Next(ctx context.Context) (events []*dhowv1.WatchEvent, revision uint64, err error) {
-	return nil, 0, errSkeleton
-}
-
-// Close ends the watch; Next returns an error.
-func (w *Watcher) Close() {}
-
-// Log keeps Raft's entries and its few stable values, synced.
-type Log struct{}
-
-// First is the lowest index, 0 when empty.
-func (l *Log) First() (uint64, error) { return 0, errSkeleton }
-
-// Last is the highest index, 0 when empty.
-func (l *Log) Last() (uint64, error) { return 0, errSkeleton }
-
-// Get returns the entry, nil when there is none.
-func (l *Log) Get(index uint64) ([]byte, error) { return nil, errSkeleton }
-
-// Append writes entries from index first on, synced.
-func (l *Log) Append(first uint64, entries [][]byte) error { return errSkeleton }
-
-// DeleteRange removes entries lo to hi, both included.
-func (l *Log) DeleteRange(lo, hi uint64) error { return errSkeleton }
-
-// StableSet writes a stable value, synced.
-func (l *Log) StableSet(key, value []byte) error { return errSkeleton }
-
-// StableGet reads a stable value, nil when there is none.
-func (l *Log) StableGet(key []byte) ([]byte, error) { return nil, errSkeleton }
+func (s *Store) Log() *Log { return s.log }
