@@ -42,7 +42,7 @@ func (s *site) addServer(name string) {
 	}
 	if len(s.api) > 0 {
 		token := strings.TrimSpace(s.dhow("token", "create", "--role", "join-server", "--quiet"))
-		args = append(args, "--token", token)
+		args = append(args, "--join-token", token)
 		for _, api := range s.api {
 			args = append(args, "--join", api)
 		}
