@@ -1,6 +1,7 @@
 package fake_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -14,16 +15,9 @@ import (
 func lines() string {
 	var b strings.Builder
 	for n := range runtimetest.Lines {
-		b.WriteString("out " + itoa(n) + "\n")
+		fmt.Fprintf(&b, "out %d\n", n)
 	}
 	return b.String()
-}
-
-func itoa(n int) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return itoa(n/10) + string(rune('0'+n%10))
 }
 
 var programs = map[runtimetest.Program][]string{
