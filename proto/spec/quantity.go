@@ -40,8 +40,7 @@ type unit struct {
 	bytes  uint64
 }
 
-// units in the order in which suffixes are tried: "Ki" before "k" would do no
-// harm, but "B" must not eat anything.
+// units are what ParseMemory knows.
 func units() []unit {
 	return []unit{
 		{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40}, {"Pi", 1 << 50},
@@ -69,9 +68,12 @@ func ParseMemory(s string) (uint64, error) {
 }
 
 // FormatMemory writes bytes as ParseMemory reads them, without loss, in the
-// largest binary unit that divides them.
+// largest unit that divides them, binary ones first.
 func FormatMemory(v uint64) string {
-	for _, u := range []unit{{"Pi", 1 << 50}, {"Ti", 1 << 40}, {"Gi", 1 << 30}, {"Mi", 1 << 20}, {"Ki", 1 << 10}} {
+	for _, u := range []unit{
+		{"Pi", 1 << 50}, {"Ti", 1 << 40}, {"Gi", 1 << 30}, {"Mi", 1 << 20},
+		{"P", 1e15}, {"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"Ki", 1 << 10}, {"k", 1e3},
+	} {
 		if v >= u.bytes && v%u.bytes == 0 {
 			return strconv.FormatUint(v/u.bytes, 10) + u.suffix
 		}
