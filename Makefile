@@ -74,9 +74,14 @@ stress: ## run the tests of PKG many times: make stress PKG=./node/agent
 	$(GO) test -race -shuffle=on -count=20 -failfast $(PKG)
 
 e2e: build ## separate processes, killed in many ways
-	DHOW_E2E_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m -tags e2e ./e2e/...
+	DHOW_E2E_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./e2e/cluster
+
+bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader ## all figures of docs/benchmarks.md, from the built binary
+
+bench-size bench-deploy bench-up bench-idle bench-heal bench-leader: build
+	$(GO) run ./bench/figures -bin $(BIN) $(@:bench-%=%)
 
 vuln: ## known vulnerabilities in what we import
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
-.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln
+.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader
