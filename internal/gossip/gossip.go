@@ -4,8 +4,18 @@
 package gossip
 
 import (
-	"context"
 	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/serf/serf"
+
+	"dhow.dev/dhow/internal/fsx"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // State is what gossip thinks of a member.
@@ -20,13 +30,19 @@ const (
 
 // Tags that dhow's members carry.
 const (
-	TagRole    = "role" // server or node; server,node for both
+	TagRole    = "role" // RoleServer or RoleNode
+	TagName    = "name" // the server's or node's name
 	TagZone    = "zone"
 	TagVersion = "version"
 	TagAPI     = "api"     // a server's API address
 	TagRaft    = "raft"    // a server's Raft address
 	TagAddress = "address" // where a node's instances are reached
-	TagName    = "name"    // the server's or node's name
+)
+
+// Values of TagRole.
+const (
+	RoleServer = "server"
+	RoleNode   = "node"
 )
 
 // Config says who this member is.
@@ -35,14 +51,16 @@ type Config struct {
 	Name string
 	// Bind is host:port to listen on, TCP and UDP; port 0 chooses one.
 	Bind string
-	// Advertise is host:port told to others. Empty: what Bind became.
+	// Advertise is host:port told to others; port 0 is the bound one. Empty:
+	// what Bind became.
 	Advertise string
 	// Key encrypts everything: 16, 24 or 32 bytes.
 	Key  []byte
 	Tags map[string]string
 	// Join lists other members' addresses; may be empty.
 	Join []string
-	// Dir keeps the snapshot of known members, for a rejoin. Empty: none.
+	// Dir keeps the addresses of known members, for a rejoin after a restart.
+	// Empty: they are not kept.
 	Dir    string
 	Logger *slog.Logger
 	// Leave says goodbye when Run ends, so that others see Left at once.
@@ -57,24 +75,120 @@ type Member struct {
 	State State
 }
 
-// Gossip is this machine's membership.
-type Gossip struct{ c Config }
+// Gossip is this machine's membership. Safe for concurrent use.
+type Gossip struct {
+	c      Config
+	serf   *serf.Serf
+	events chan serf.Event
 
-// New binds the sockets; nothing is sent before Run.
-func New(c Config) (*Gossip, error) { return &Gossip{c: c}, nil }
+	checks sync.WaitGroup
 
-// Run joins, and rejoins whenever no other member is alive, until ctx ends.
-func (g *Gossip) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+	mu       sync.Mutex
+	subs     map[chan struct{}]bool
+	checking map[string]bool
+	gone     map[string]string // members that check found gone, and where
+}
+
+// New binds the sockets and answers whoever speaks to them. It joins nobody
+// before Run, which must be called, for it also lets the sockets go.
+func New(c Config) (*Gossip, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	g := &Gossip{
+		c: c, events: make(chan serf.Event, 256),
+		subs: map[chan struct{}]bool{}, checking: map[string]bool{}, gone: map[string]string{},
+	}
+	if c.Dir != "" {
+		if err := fsx.MkdirAll(c.Dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	conf, err := g.serfConfig()
+	if err != nil {
+		return nil, err
+	}
+	if g.serf, err = serf.Create(conf); err != nil {
+		return nil, spec.Errorf(spec.CodeUnavailable, "gossip on %s: is the address this machine's, and the port free? %w", c.Bind, err)
+	}
+	return g, nil
+}
 
 // Addr is the address that others are told.
-func (g *Gossip) Addr() string { return g.c.Bind }
+func (g *Gossip) Addr() string {
+	return addrOf(g.serf.LocalMember())
+}
+
+func addrOf(m serf.Member) string {
+	return net.JoinHostPort(m.Addr.String(), strconv.Itoa(int(m.Port)))
+}
 
 // Members lists all known members, this one included, by name.
-func (g *Gossip) Members() []Member { return nil }
+func (g *Gossip) Members() []Member {
+	ms := g.serf.Members()
+	out := make([]Member, 0, len(ms))
+	g.mu.Lock()
+	for _, m := range ms {
+		member := Member{Name: m.Name, Addr: addrOf(m), Tags: maps.Clone(m.Tags), State: stateOf(m.Status)}
+		if member.State == Alive && g.gone[m.Name] == member.Addr {
+			member.State = Failed
+		}
+		out = append(out, member)
+	}
+	g.mu.Unlock()
+	slices.SortFunc(out, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func stateOf(s serf.MemberStatus) State {
+	switch s {
+	case serf.StatusAlive:
+		return Alive
+	case serf.StatusLeft, serf.StatusLeaving:
+		return Left
+	default:
+		return Failed
+	}
+}
 
 // Subscribe returns a channel that gets a value soon after anything changed
 // (several changes may share one), and a function that ends it.
-func (g *Gossip) Subscribe() (<-chan struct{}, func()) { return nil, func() {} }
+func (g *Gossip) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.subs[ch] = true
+	return ch, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.subs, ch)
+	}
+}
 
-// SetTags replaces this member's tags.
-func (g *Gossip) SetTags(tags map[string]string) error { return nil }
+func (g *Gossip) notify() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for ch := range g.subs {
+		select {
+		case ch <- struct{}{}:
+		default: // it has a value already
+		}
+	}
+}
+
+// SetTags replaces this member's tags and tells the others.
+func (g *Gossip) SetTags(tags map[string]string) error {
+	if err := g.serf.SetTags(maps.Clone(tags)); err != nil {
+		return spec.Errorf(spec.CodeInvalid, "gossip tags: %w", err)
+	}
+	return nil
+}
+
+// Join contacts members at the addresses. It fails when none answered.
+func (g *Gossip) Join(addrs ...string) error {
+	if n, err := g.serf.Join(addrs, true); n == 0 && err != nil {
+		return spec.Errorf(spec.CodeUnavailable, "no gossip member answered at %s (a member of another cluster, with another key, hangs up: that shows as EOF): %w",
+			strings.Join(addrs, ", "), err)
+	}
+	return nil
+}

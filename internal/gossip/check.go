@@ -1,0 +1,113 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"dhow.dev/dhow/proto/spec"
+)
+
+// checkEvent asks all servers to check a member; its payload is the name.
+const checkEvent = "check"
+
+// Check says that there is reason to think that a member died, such as the end
+// of a connection to it. Servers then look whether its machine refuses
+// connections to its gossip port: if it does, the member counts as failed at
+// once, instead of after the seconds that probing takes. Whoever answers, or
+// does not answer at all, is left to probing.
+func (g *Gossip) Check(name string) error {
+	if err := g.serf.UserEvent(checkEvent, []byte(name), false); err != nil {
+		return spec.Errorf(spec.CodeUnavailable, "gossip: ask for a check of %s: %w", name, err)
+	}
+	return nil
+}
+
+// check runs in a goroutine of its own. It ends when the member is found gone
+// and, later, back or known as failed to everyone.
+func (g *Gossip) check(ctx context.Context, name string) {
+	g.mu.Lock()
+	busy := g.checking[name]
+	g.checking[name] = true
+	g.mu.Unlock()
+	if busy {
+		return
+	}
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.checking, name)
+	}()
+	addr, ok := g.aliveAt(name)
+	if !ok || name == g.c.Name || !g.refuses(ctx, addr) {
+		return
+	}
+	g.c.Logger.Info("gossip", "event", "member-gone", "member", name, "address", addr)
+	g.setGone(name, addr)
+	defer g.setGone(name, "")
+	// Until serf finds the same, or it is back.
+	for {
+		if !pause(ctx, recheckEvery) {
+			return
+		}
+		if now, ok := g.aliveAt(name); !ok || now != addr || !g.refuses(ctx, addr) {
+			return
+		}
+	}
+}
+
+// refuses tells whether connections to the address are refused, several times
+// in a row.
+func (g *Gossip) refuses(ctx context.Context, addr string) bool {
+	for i := range refusals {
+		if i > 0 && !pause(ctx, refusalPause) {
+			return false
+		}
+		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			return false
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
+}
+
+// aliveAt tells where serf thinks that a member is alive.
+func (g *Gossip) aliveAt(name string) (string, bool) {
+	for _, m := range g.serf.Members() {
+		if m.Name == name && stateOf(m.Status) == Alive {
+			return addrOf(m), true
+		}
+	}
+	return "", false
+}
+
+// setGone records that a member at the address is gone; an empty address takes
+// that back.
+func (g *Gossip) setGone(name, addr string) {
+	g.mu.Lock()
+	if addr == "" {
+		delete(g.gone, name)
+	} else {
+		g.gone[name] = addr
+	}
+	g.mu.Unlock()
+	g.notify()
+}
+
+// pause waits; false when the context ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
