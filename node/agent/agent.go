@@ -24,13 +24,12 @@ type Ledger interface {
 // Logs takes the output of tasks.
 type Logs interface {
 	// Task gives the writers of a task's output. They never fail.
-	Task(i LogOwner, task string) (stdout, stderr io.Writer)
+	Task(uid, namespace, name, task string) (stdout, stderr io.Writer)
 	// End says that no more will come from the instance.
 	End(uid string)
+	// Sweep ends all but the live ones, after a restart.
+	Sweep(live func(uid string) bool)
 }
-
-// LogOwner is the instance whose output it is.
-type LogOwner struct{ UID, Namespace, Name string }
 
 // Reporter takes reports to a server; it answers when they are durable.
 type Reporter interface {
@@ -179,6 +178,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if err := a.sweep(); err != nil {
 		a.config.Logger.Warn("directories of forgotten instances are left", "error", err)
 	}
+	a.config.Logs.Sweep(func(uid string) bool { return a.core.instances[uid] != nil })
 	close(a.started)
 	a.loop(ctx)
 	a.wg.Wait()

@@ -27,7 +27,7 @@ func (a *Agent) execute(ctx context.Context, r Ready) {
 		a.write()
 	}
 	for _, rep := range r.Reports {
-		a.report(rep)
+		a.report(ctx, rep)
 	}
 }
 
@@ -100,8 +100,7 @@ func (a *Agent) complete(t *runtime.Task) error {
 	if err := os.Mkdir(t.Dir, 0o700); err != nil && !os.IsExist(err) {
 		return &runtime.Error{Reason: "NoDirectory", Err: err}
 	}
-	owner := LogOwner{UID: t.ID.Instance, Namespace: t.Namespace, Name: t.Name}
-	t.Stdout, t.Stderr = a.config.Logs.Task(owner, t.ID.Task)
+	t.Stdout, t.Stderr = a.config.Logs.Task(t.ID.Instance, t.Namespace, t.Name, t.ID.Task)
 	return nil
 }
 
@@ -143,7 +142,7 @@ func (a *Agent) write() {
 	})
 }
 
-func (a *Agent) report(rep Report) {
+func (a *Agent) report(run context.Context, rep Report) {
 	r, session := a.reporter, a.session
 	if r == nil {
 		now := a.config.Now()
@@ -153,6 +152,7 @@ func (a *Agent) report(rep Report) {
 	a.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(session, reportTimeout)
 		defer cancel()
+		defer context.AfterFunc(run, cancel)()
 		res, err := r.ReportStatus(ctx, rep.Request)
 		if err != nil && session.Err() == nil {
 			a.config.Logger.Warn("a status report was not taken; it is sent again", "error", err)
