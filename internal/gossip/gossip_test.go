@@ -176,6 +176,7 @@ func TestForeignKeyIsRefused(t *testing.T) {
 	for line := ""; !strings.Contains(line, "belongs to another cluster"); {
 		select {
 		case line = <-log:
+			t.Log(line)
 		case <-t.Context().Done():
 			t.Fatal("a does not say whom it refused")
 		}

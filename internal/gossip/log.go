@@ -21,7 +21,7 @@ func (a *adapter) Write(p []byte) (int, error) {
 		}
 	}
 	switch {
-	case bytes.Contains(line, []byte("No installed keys could decrypt")), bytes.Contains(line, []byte("encryption is configured but remote state is not encrypted")):
+	case bytes.Contains(line, []byte("o installed keys could decrypt")), bytes.Contains(line, []byte("encryption is configured but remote state is not encrypted")):
 		a.logger.Warn("gossip: refused a machine that uses another key, or none: it belongs to another cluster", "detail", string(line))
 	case grave && !expected(line):
 		a.logger.Warn("gossip: " + string(line))
