@@ -1,6 +1,16 @@
 package wasmrt
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
 
 // Options of an Engine. The zero value works, without a cache on disk.
 type Options struct {
@@ -19,36 +29,144 @@ type Options struct {
 	// Interpret runs guests without compiling them, some 40 times slower.
 	// Where the compiler does not support the machine this is always so.
 	Interpret bool
+	// Now is the clock that guests see. Default time.Now.
+	Now func() time.Time
 }
 
 // Engine compiles modules and runs instances of them. It is safe for use by
 // many goroutines.
-type Engine struct{}
+type Engine struct {
+	o        Options
+	runtime  wazero.Runtime
+	cache    wazero.CompilationCache
+	disk     *diskCache
+	provided map[string]api.FunctionDefinition
+	start    time.Time // the guests' monotonic clock counts from here
 
-// Module is a compiled module, held until Close.
-type Module struct{}
+	mu        sync.Mutex
+	closed    bool
+	codes     map[string]*code // by digest: in use, or idle
+	idle      []*code          // least recently used first
+	idleBytes int64
+	compiling map[string]*flight
+	instances map[*Instance]struct{}
+	ended     sync.WaitGroup // instances and compilations
+}
 
 // NewEngine makes an Engine.
-func NewEngine(ctx context.Context, o Options) (*Engine, error) { return &Engine{}, nil }
-
-// Close frees what the engine holds. All instances must have ended.
-func (e *Engine) Close() error { return nil }
-
-// Compile makes a module from its bytes, which it keeps.
-func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	return nil, failf(ReasonClosed, "the engine is closed")
+func NewEngine(ctx context.Context, o Options) (*Engine, error) {
+	o.setDefaults()
+	e := &Engine{
+		o: o, start: o.Now(),
+		codes:     map[string]*code{},
+		compiling: map[string]*flight{},
+		instances: map[*Instance]struct{}{},
+	}
+	if o.CacheDir != "" {
+		var err error
+		if e.disk, e.cache, err = openDiskCache(o.CacheDir, o.MaxCacheBytes, o.Now); err != nil {
+			return nil, err
+		}
+	}
+	e.runtime = wazero.NewRuntimeWithConfig(ctx, e.runtimeConfig())
+	provided, err := buildWASI(ctx, e.runtime)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", wasiModule, err), e.Close())
+	}
+	e.provided = provided
+	return e, nil
 }
 
-// CompileFile makes a module from a file.
-func (e *Engine) CompileFile(ctx context.Context, path string) (*Module, error) {
-	return nil, failf(ReasonClosed, "the engine is closed")
+func (o *Options) setDefaults() {
+	if o.MaxCacheBytes <= 0 {
+		o.MaxCacheBytes = 1 << 30
+	}
+	if o.MaxModuleBytes <= 0 {
+		o.MaxModuleBytes = 256 << 20
+	}
+	if o.MaxIdleBytes == 0 {
+		o.MaxIdleBytes = 64 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 }
 
-// Lookup returns the module of a digest ("sha256:…") if it is in memory.
-func (e *Engine) Lookup(digest string) (*Module, bool) { return nil, false }
+func (e *Engine) runtimeConfig() wazero.RuntimeConfig {
+	c := wazero.NewRuntimeConfig() // the compiler where there is one
+	if e.o.Interpret {
+		c = wazero.NewRuntimeConfigInterpreter()
+	}
+	if e.cache != nil {
+		c = c.WithCompilationCache(e.cache)
+	}
+	// Line tables would be decoded at each load, for traps alone.
+	return c.WithCloseOnContextDone(true).WithDebugInfoEnabled(false)
+}
 
-// Digest is "sha256:" and 64 hexadecimal digits.
-func (m *Module) Digest() string { return "" }
+// Close stops all instances, waits for their end, and frees what the engine
+// holds. Modules cannot be used after it.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	for i := range e.instances {
+		i.Stop()
+	}
+	for _, f := range e.compiling {
+		f.cancel()
+	}
+	e.mu.Unlock()
+	e.ended.Wait()
 
-// Close gives the module back. Running instances keep what they need.
-func (m *Module) Close() {}
+	ctx := context.Background() //nolint:forbidigo // closing takes no time and is not to be cancelled
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.codes)
+	e.idle = nil
+	err := e.runtime.Close(ctx)
+	if e.cache != nil {
+		err = errors.Join(err, e.cache.Close(ctx))
+	}
+	return err
+}
+
+// Running is the number of instances now.
+func (e *Engine) Running() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.instances)
+}
+
+// enter counts a new instance in, which holds its module's code.
+func (e *Engine) enter(i *Instance, m *Module) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return errClosed()
+	case m.closed:
+		return failf(ReasonClosed, "the module is closed")
+	}
+	e.holdLocked(i.code)
+	e.instances[i] = struct{}{}
+	e.ended.Add(1)
+	return nil
+}
+
+func (e *Engine) leave(i *Instance) {
+	e.mu.Lock()
+	delete(e.instances, i)
+	e.dropLocked(i.code)
+	e.mu.Unlock()
+	e.ended.Done()
+}
+
+func errClosed() error { return failf(ReasonClosed, "the engine is closed") }
+
+// compileWorkers is how many goroutines compile a module. With one, wazero
+// would not look at the context.
+func compileWorkers() int { return max(2, goruntime.GOMAXPROCS(0)) }

@@ -2,8 +2,19 @@ package wasmrt
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
+	goruntime "runtime"
+	"strings"
+	"sync"
 	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
 )
 
 // Config is what one run of a module gets.
@@ -12,7 +23,9 @@ type Config struct {
 	Args []string
 	// Env holds "NAME=value" pairs.
 	Env []string
-	// Stdin is read by the guest; nil is empty.
+	// Stdin is read by the guest; nil is empty. A reader that blocks is read
+	// ahead, and a read under way when the guest ends goes on until the reader
+	// gives something or is closed.
 	Stdin io.Reader
 	// Stdout and Stderr take the guest's output; nil discards it. They are
 	// called from the guest's goroutine, one write at a time, and must not
@@ -31,10 +44,17 @@ const (
 	OutOfMemoryReason = "OutOfMemory"
 )
 
+// Exit codes of guests that did not choose one, as shells give them to
+// processes that end by SIGTERM and SIGABRT.
+const (
+	StoppedCode = 143
+	TrappedCode = 134
+)
+
 // Exit is how a run ended.
 type Exit struct {
-	// Code is what the guest gave to proc_exit, 0 when _start returned. 137
-	// when it was stopped, 134 when it trapped.
+	// Code is what the guest gave to proc_exit, 0 when _start returned,
+	// StoppedCode or TrappedCode.
 	Code   uint32
 	Reason string // one of the Reason words above
 	// Message is for people: a trap and the guest's stack.
@@ -43,23 +63,40 @@ type Exit struct {
 
 // Instance is one running guest.
 type Instance struct {
-	done chan struct{}
-	exit Exit
+	engine *Engine
+	code   *code
+	memory *memory
+	stdin  *input
+	module api.Module
+	cancel context.CancelFunc
+	done   chan struct{}
+	exit   Exit
+
+	mu      sync.Mutex
+	started time.Time     // or when it last went on after waiting
+	busy    time.Duration // before that
+	waiting bool
 }
 
 // Run runs the module's _start and returns when it has ended. Cancelling ctx
 // interrupts the guest. The error is an *Error when the guest could not start.
 func (m *Module) Run(ctx context.Context, c Config) (Exit, error) {
-	i, err := m.Start(ctx, c)
+	i, ctx, err := m.instantiate(ctx, c)
 	if err != nil {
 		return Exit{}, err
 	}
-	return i.Wait(), nil
+	i.run(ctx)
+	return i.exit, nil
 }
 
 // Start begins a run and returns as soon as the guest is instantiated.
 func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
-	return nil, failf(ReasonClosed, "the engine is closed")
+	i, ctx, err := m.instantiate(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	go i.run(ctx)
+	return i, nil
 }
 
 // Done is closed when the guest has ended and all it held is freed.
@@ -68,11 +105,170 @@ func (i *Instance) Done() <-chan struct{} { return i.done }
 // Wait returns when the guest has ended.
 func (i *Instance) Wait() Exit { <-i.done; return i.exit }
 
-// Stop interrupts the guest and does not wait.
-func (i *Instance) Stop() {}
+// Stop interrupts the guest and does not wait for its end.
+func (i *Instance) Stop() { i.cancel() }
 
-// Memory is the size of the guest's memory in bytes, 0 after its end.
-func (i *Instance) Memory() uint64 { return 0 }
+// Memory is the size of the guest's memory in bytes, 0 after its end. Pages
+// that it never touched are counted and cost nothing.
+func (i *Instance) Memory() uint64 { return i.memory.size.Load() }
 
-// Elapsed is the time since the guest's start, until its end.
-func (i *Instance) Elapsed() time.Duration { return 0 }
+// Busy is the time the guest has run: since its start, without its sleeps and
+// its waiting for input. It is an upper bound of its CPU time, as waiting for
+// a core and for writers counts.
+func (i *Instance) Busy() time.Duration {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.waiting {
+		return i.busy
+	}
+	return i.busy + i.engine.o.Now().Sub(i.started)
+}
+
+// block and unblock are called around waiting.
+func (i *Instance) block() {
+	now := i.engine.o.Now()
+	i.mu.Lock()
+	i.busy += now.Sub(i.started)
+	i.waiting = true
+	i.mu.Unlock()
+}
+
+func (i *Instance) unblock() {
+	now := i.engine.o.Now()
+	i.mu.Lock()
+	i.started = now
+	i.waiting = false
+	i.mu.Unlock()
+}
+
+func (i *Instance) wall() time.Time { return i.engine.o.Now() }
+
+// monotonic is the guest's monotonic clock: never 0, the same for all guests.
+func (i *Instance) monotonic() time.Duration { return i.engine.monotonic() }
+
+func (e *Engine) monotonic() time.Duration { return e.o.Now().Sub(e.start) + 1 }
+
+// instantiate makes the guest, and the context that it is to run in.
+func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.Context, error) {
+	e := m.code.engine
+	limit, err := m.code.memoryLimit(c.MemoryLimit)
+	if err != nil {
+		return nil, nil, err
+	}
+	i := &Instance{engine: e, code: m.code, done: make(chan struct{}), stdin: newInput(c.Stdin)}
+	if i.memory, err = newMemory(m.code.pages*pageSize, limit); err != nil {
+		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
+	}
+	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))
+	i.stdin.ctx, i.stdin.block, i.stdin.resume = ctx, i.block, i.unblock
+	if err := e.enter(i, m); err != nil {
+		i.cancel()
+		i.memory.release()
+		return nil, nil, err
+	}
+	i.started = e.o.Now()
+	// wazero asks for a memory once: a module has at most one.
+	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return i.memory })
+	i.module, err = e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), m.code.compiled, i.moduleConfig(c))
+	if err != nil {
+		i.end()
+		if _, ok := errors.AsType[*sys.ExitError](err); ok || ctx.Err() != nil {
+			return nil, nil, &Error{Reason: ReasonBroken, Message: "the module ended before its _start", Err: err}
+		}
+		return nil, nil, &Error{Reason: ReasonBadConfig, Message: "the module cannot be started", Err: err}
+	}
+	return i, ctx, nil
+}
+
+// memoryLimit checks a limit against what the module needs from its start.
+func (c *code) memoryLimit(limit uint64) (uint64, error) {
+	const most = 1 << 32
+	if limit == 0 || limit > most {
+		return most, nil
+	}
+	limit -= limit % pageSize
+	if need := c.pages * pageSize; need > limit {
+		return 0, failf(ReasonMemoryLimit, "the module needs %d bytes of memory from its start, and the limit is %d: raise the limit", need, limit)
+	}
+	return limit, nil
+}
+
+func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
+	e := i.engine
+	mc := wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions().
+		WithArgs(c.Args...).
+		WithStdin(i.stdin).
+		WithRandSource(rand.Reader).
+		WithWalltime(func() (int64, int32) {
+			now := e.o.Now()
+			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // below a billion
+		}, 1).
+		WithNanotime(func() int64 { return int64(e.monotonic()) }, 1).
+		WithOsyield(goruntime.Gosched)
+	if c.Stdout != nil {
+		mc = mc.WithStdout(plainWriter{c.Stdout})
+	}
+	if c.Stderr != nil {
+		mc = mc.WithStderr(plainWriter{c.Stderr})
+	}
+	for _, kv := range c.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		mc = mc.WithEnv(name, value)
+	}
+	return mc
+}
+
+// plainWriter hides what else a writer is: wazero would use a file's
+// descriptor, and block on it outside Go's poller.
+type plainWriter struct{ io.Writer }
+
+// run calls _start, and frees all when it has returned.
+func (i *Instance) run(ctx context.Context) {
+	i.exit = i.call(ctx)
+	i.end()
+}
+
+func (i *Instance) call(ctx context.Context) (exit Exit) {
+	defer func() {
+		if r := recover(); r != nil {
+			// A writer of the caller's panicked, and wazero let it through.
+			exit = Exit{Code: TrappedCode, Reason: TrappedReason, Message: fmt.Sprintf("the host failed: %v", r)}
+		}
+	}()
+	_, err := i.module.ExportedFunction("_start").Call(ctx)
+	refused := i.memory.refused.Load()
+	if e, ok := errors.AsType[*sys.ExitError](err); ok {
+		switch {
+		case ctx.Err() != nil && (e.ExitCode() == sys.ExitCodeContextCanceled || e.ExitCode() == sys.ExitCodeDeadlineExceeded):
+			return Exit{Code: StoppedCode, Reason: StoppedReason, Message: "it was stopped"}
+		case e.ExitCode() != 0 && refused:
+			return Exit{Code: e.ExitCode(), Reason: OutOfMemoryReason, Message: i.outOfMemory()}
+		}
+		return Exit{Code: e.ExitCode(), Reason: ExitedReason}
+	}
+	switch {
+	case err == nil:
+		return Exit{Reason: ExitedReason}
+	case refused:
+		return Exit{Code: TrappedCode, Reason: OutOfMemoryReason, Message: i.outOfMemory() + ": " + err.Error()}
+	}
+	return Exit{Code: TrappedCode, Reason: TrappedReason, Message: err.Error()}
+}
+
+func (i *Instance) outOfMemory() string {
+	return fmt.Sprintf("it asked for more memory than its limit of %d bytes", i.memory.limit)
+}
+
+// end frees what the guest held. No guest code runs any more.
+func (i *Instance) end() {
+	i.cancel()
+	if i.module != nil {
+		_ = i.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
+	}
+	i.block() // stops the clock
+	i.memory.release()
+	i.engine.leave(i)
+	close(i.done)
+}
