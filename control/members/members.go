@@ -6,6 +6,9 @@ package members
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
 
 	"dhow.dev/dhow/internal/gossip"
 )
@@ -20,6 +23,11 @@ const (
 	Failed
 	Left
 )
+
+// String is the value for people.
+func (l Liveness) String() string {
+	return [...]string{"unknown", "alive", "failed", "left"}[l&3]
+}
 
 // Facts is a picture of the cluster at one moment. It never changes.
 type Facts struct {
@@ -44,25 +52,118 @@ type Server struct {
 type Source interface {
 	Members() []gossip.Member
 	Subscribe() (<-chan struct{}, func())
+	Check(member string) error
 }
 
-// Members keeps the facts.
+// Members keeps the facts. Safe for concurrent use.
 type Members struct {
 	source Source
 	logger *slog.Logger
+	facts  atomic.Pointer[Facts]
+
+	mu   sync.Mutex
+	subs map[chan struct{}]bool
 }
 
 // New makes Members; facts are there at once, changes need Run.
 func New(source Source, logger *slog.Logger) *Members {
-	return &Members{source: source, logger: logger}
+	m := &Members{source: source, logger: logger, subs: map[chan struct{}]bool{}}
+	m.facts.Store(factsOf(source.Members()))
+	return m
 }
 
 // Run follows the source until the context ends.
-func (m *Members) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func (m *Members) Run(ctx context.Context) error {
+	changed, end := m.source.Subscribe()
+	defer end()
+	for {
+		m.refresh()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		}
+	}
+}
+
+func (m *Members) refresh() {
+	now := factsOf(m.source.Members())
+	old := m.facts.Load()
+	if maps.Equal(now.Nodes, old.Nodes) && maps.Equal(now.Servers, old.Servers) {
+		return
+	}
+	m.facts.Store(now)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ch := range m.subs {
+		select {
+		case ch <- struct{}{}:
+		default: // it has a value already
+		}
+	}
+}
 
 // Facts returns the newest facts.
-func (m *Members) Facts() *Facts { return &Facts{} }
+func (m *Members) Facts() *Facts { return m.facts.Load() }
 
-// Subscribe returns a channel that gets a value soon after the facts changed,
-// and a function that ends it.
-func (m *Members) Subscribe() (<-chan struct{}, func()) { return nil, func() {} }
+// Subscribe returns a channel that gets a value soon after the facts changed
+// (several changes may share one), and a function that ends it.
+func (m *Members) Subscribe() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.subs[ch] = true
+	return ch, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.subs, ch)
+	}
+}
+
+// CheckNode has gossip look at once whether the node's process died, because
+// its session ended. The facts change if it did.
+func (m *Members) CheckNode(name string) {
+	if m.facts.Load().Nodes[name] != Alive {
+		return
+	}
+	if err := m.source.Check(NodeMember(name)); err != nil {
+		m.logger.Debug("members", "check", name, "error", err)
+	}
+}
+
+// NodeMember is a node's name in gossip.
+func NodeMember(node string) string { return gossip.RoleNode + "/" + node }
+
+// ServerMember is a server's name in gossip.
+func ServerMember(server string) string { return gossip.RoleServer + "/" + server }
+
+// factsOf is pure. A member counts as what its tags say, if its gossip name,
+// which is unique, says the same.
+func factsOf(ms []gossip.Member) *Facts {
+	f := &Facts{Nodes: map[string]Liveness{}, Servers: map[string]Server{}}
+	for _, m := range ms {
+		name := m.Tags[gossip.TagName]
+		switch {
+		case m.Tags[gossip.TagRole] == gossip.RoleNode && m.Name == NodeMember(name):
+			f.Nodes[name] = livenessOf(m.State)
+		case m.Tags[gossip.TagRole] == gossip.RoleServer && m.Name == ServerMember(name):
+			f.Servers[name] = Server{
+				Name: name, State: livenessOf(m.State), API: m.Tags[gossip.TagAPI], Raft: m.Tags[gossip.TagRaft],
+				Gossip: m.Addr, Zone: m.Tags[gossip.TagZone], Version: m.Tags[gossip.TagVersion],
+			}
+		}
+	}
+	return f
+}
+
+func livenessOf(s gossip.State) Liveness {
+	switch s {
+	case gossip.Alive:
+		return Alive
+	case gossip.Failed:
+		return Failed
+	case gossip.Left:
+		return Left
+	}
+	return Unknown
+}
