@@ -29,10 +29,16 @@ func (a artifacts) Upload(ctx context.Context, in *connect.ClientStream[dhowv1.U
 	if err := mayUpload(ctx); err != nil {
 		return nil, err
 	}
-	a.reading(ctx)
-	if !in.Receive() {
+	wire.Arrived(ctx)
+	guard := wire.ReadGuard(ctx, a.c.ReadTimeout)
+	next := func() bool {
+		guard.Start()
+		defer guard.Stop()
+		return in.Receive()
+	}
+	if !next() {
 		if err := in.Err(); err != nil {
-			return nil, received(err)
+			return nil, broken(err)
 		}
 		return nil, spec.Errorf(spec.CodeInvalid, "the upload is empty: send its header first")
 	}
@@ -50,7 +56,7 @@ func (a artifacts) Upload(ctx context.Context, in *connect.ClientStream[dhowv1.U
 		if err := allowed(ctx, auth.VerbPeer); err != nil {
 			return nil, err
 		}
-		return a.take(ctx, in, h)
+		return a.take(in, next, h)
 	}
 	if err := allowed(ctx, auth.VerbUpload); err != nil {
 		return nil, err
@@ -64,7 +70,7 @@ func (a artifacts) Upload(ctx context.Context, in *connect.ClientStream[dhowv1.U
 	if have, err := a.recorded(h.GetDigest()); err != nil || have != nil && a.c.Blobs.Has(h.GetDigest()) {
 		return &dhowv1.UploadResponse{Artifact: have}, err
 	}
-	if res, err := a.take(ctx, in, h); err != nil {
+	if res, err := a.take(in, next, h); err != nil {
 		return res, err
 	}
 	if err := a.c.Copies.Replicate(ctx, h.GetDigest()); err != nil {
@@ -110,7 +116,7 @@ func (a artifacts) recorded(digest string) (*dhowv1.Artifact, error) {
 }
 
 // take writes the chunks to this server's disk.
-func (a artifacts) take(ctx context.Context, in *connect.ClientStream[dhowv1.UploadRequest], h *dhowv1.UploadHeader) (*dhowv1.UploadResponse, error) {
+func (a artifacts) take(in *connect.ClientStream[dhowv1.UploadRequest], next func() bool, h *dhowv1.UploadHeader) (*dhowv1.UploadResponse, error) {
 	if a.c.Blobs.Has(h.GetDigest()) {
 		return &dhowv1.UploadResponse{}, nil
 	}
@@ -122,7 +128,7 @@ func (a artifacts) take(ctx context.Context, in *connect.ClientStream[dhowv1.Upl
 	defer func() { _ = w.Close() }()
 	var head []byte
 	sniffed := h.GetLocal()
-	for a.reading(ctx); in.Receive(); a.reading(ctx) {
+	for next() {
 		chunk := in.Msg().GetChunk()
 		if !sniffed {
 			if head = append(head, chunk[:min(len(chunk), 8-len(head))]...); len(head) == 8 {
@@ -137,7 +143,7 @@ func (a artifacts) take(ctx context.Context, in *connect.ClientStream[dhowv1.Upl
 		}
 	}
 	if err := in.Err(); err != nil {
-		return nil, received(err)
+		return nil, broken(err)
 	}
 	if !sniffed {
 		return nil, spec.Errorf(spec.CodeInvalid, "%s is not a wasm module: it ends after %d bytes", fileName(h), len(head))
@@ -161,8 +167,8 @@ func sniff(head []byte) error {
 	return errors.New("is a wasm module of a version that dhow does not know")
 }
 
-// received is why a client's stream ended, for the client.
-func received(err error) error {
+// broken is why a client's stream ended, for the client.
+func broken(err error) error {
 	if connect.CodeOf(err) == connect.CodeDeadlineExceeded {
 		return spec.Errorf(spec.CodeTimeout, "the next part of the upload did not arrive in time")
 	}
@@ -207,7 +213,8 @@ func (a artifacts) Fetch(ctx context.Context, req *dhowv1.FetchRequest, out *con
 	if why := spec.CheckDigest(req.GetDigest()); why != "" {
 		return &spec.Error{Code: spec.CodeInvalid, Path: "digest", Message: why}
 	}
-	a.received(ctx)
+	wire.Arrived(ctx)
+	guard := wire.WriteGuard(ctx, a.c.WriteTimeout)
 	body, size, err := a.open(ctx, req)
 	if err != nil {
 		return err
@@ -222,9 +229,11 @@ func (a artifacts) Fetch(ctx context.Context, req *dhowv1.FetchRequest, out *con
 			if first {
 				res.Size = size
 			}
-			a.writing(ctx)
-			if err := out.Send(res); err != nil {
-				return err
+			guard.Start()
+			serr := out.Send(res)
+			guard.Stop()
+			if serr != nil {
+				return serr
 			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {

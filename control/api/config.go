@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"dhow.dev/dhow/control/auth"
 	"dhow.dev/dhow/control/registry"
 	"dhow.dev/dhow/control/store"
 	"dhow.dev/dhow/internal/pki"
@@ -118,16 +117,4 @@ func (c Config) withDefaults() Config {
 		c.MaxBlob = registry.DefaultMaxBlob
 	}
 	return c
-}
-
-type callerKey struct{}
-
-// Caller is who makes the call of a handler's context. The zero Identity may
-// do nothing.
-func Caller(ctx context.Context) auth.Identity {
-	c, _ := ctx.Value(callerKey{}).(*call)
-	if c == nil {
-		return auth.Identity{}
-	}
-	return c.id
 }

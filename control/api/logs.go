@@ -8,6 +8,7 @@ import (
 	"dhow.dev/dhow/control/auth"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
+	"dhow.dev/dhow/proto/wire"
 )
 
 // logs is the LogService.
@@ -36,7 +37,8 @@ func (l logs) Logs(ctx context.Context, req *dhowv1.LogsRequest, out *connect.Se
 	if q.Ref.Kind != dhowv1.Kind_KIND_INSTANCE {
 		return &spec.Error{Code: spec.CodeInvalid, Path: "query.ref.kind", Message: "logs are read from an instance; list the workload's instances first"}
 	}
-	l.received(ctx)
+	wire.Arrived(ctx)
+	guard := wire.WriteGuard(ctx, l.c.WriteTimeout)
 	node, session, err := l.holder(ctx, q)
 	if err != nil {
 		return err
@@ -44,7 +46,8 @@ func (l logs) Logs(ctx context.Context, req *dhowv1.LogsRequest, out *connect.Se
 	// A client that stops reading ends the call, and that cancels the node's
 	// stream.
 	send := func(lines []*dhowv1.LogLine) error {
-		l.writing(ctx)
+		guard.Start()
+		defer guard.Stop()
 		return out.Send(&dhowv1.LogsResponse{Lines: lines})
 	}
 	if session.GetServer() == l.c.Server {

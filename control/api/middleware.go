@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -19,9 +18,25 @@ import (
 
 // call is what the HTTP side knows of a call and handlers need.
 type call struct {
+	*http.ResponseController
 	id auth.Identity
-	w  http.ResponseWriter
 	r  *http.Request
+	// arrival bounds the time that the request's message takes.
+	arrival *wire.Guard
+}
+
+func callOf(ctx context.Context) *call {
+	c, _ := wire.ConnOf(ctx).(*call)
+	return c
+}
+
+// Caller is who makes the call of a handler's context. The zero Identity may
+// do nothing.
+func Caller(ctx context.Context) auth.Identity {
+	if c := callOf(ctx); c != nil {
+		return c.id
+	}
+	return auth.Identity{}
 }
 
 // authenticated finds out who calls before anything is read of the message.
@@ -32,12 +47,13 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 			a.refuse(w, r, err)
 			return
 		}
-		if !streams(r.URL.Path) {
-			// A request that trickles in must not hold a connection for ever.
-			// Not all writers can do this; those of real servers can.
-			_ = http.NewResponseController(w).SetReadDeadline(a.c.Now().Add(a.c.ReadTimeout))
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, &call{id, w, r})))
+		c := &call{ResponseController: http.NewResponseController(w), id: id, r: r}
+		ctx := wire.WithConn(r.Context(), c)
+		// A request that trickles in must not hold a connection for ever.
+		c.arrival = wire.ReadGuard(ctx, a.c.ReadTimeout)
+		c.arrival.Start()
+		defer c.arrival.Stop()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -71,39 +87,8 @@ func (a *API) recovered(ctx context.Context, s connect.Spec, _ http.Header, what
 	return spec.Errorf(spec.CodeInternal, "%s panicked: this is a bug of the server; its log has the details", s.Procedure)
 }
 
-// streams tells whether the request's body may take long: the calls that
-// stream it bound the time themselves.
-func streams(path string) bool {
-	switch path {
-	case dhowv1connect.AgentServiceSessionProcedure, dhowv1connect.AgentServiceAnswerProcedure, dhowv1connect.ArtifactServiceUploadProcedure:
-		return true
-	}
-	// Reflection streams, too.
-	return strings.HasPrefix(path, "/grpc.reflection.")
-}
-
-// writing gives the client time to take the next message of a stream. When it
-// does not, the stream ends, and with it what the client cost.
-func (a *API) writing(ctx context.Context) {
-	if c, _ := ctx.Value(callerKey{}).(*call); c != nil {
-		_ = http.NewResponseController(c.w).SetWriteDeadline(a.c.Now().Add(a.c.WriteTimeout))
-	}
-}
-
-// reading gives the client time to send the next message of a stream.
-func (a *API) reading(ctx context.Context) {
-	if c, _ := ctx.Value(callerKey{}).(*call); c != nil {
-		_ = http.NewResponseController(c.w).SetReadDeadline(a.c.Now().Add(a.c.ReadTimeout))
-	}
-}
-
-// received lifts the limit on the request's arrival, for a stream of answers
-// that may go on for long.
-func (a *API) received(ctx context.Context) {
-	if c, _ := ctx.Value(callerKey{}).(*call); c != nil {
-		_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
-	}
-}
+// Arrived implements what wire.Arrived asks for.
+func (c *call) Arrived() { c.arrival.Stop() }
 
 // allowed is auth.Authorize for the caller of ctx.
 func allowed(ctx context.Context, verb auth.Verb, kinds ...dhowv1.Kind) error {

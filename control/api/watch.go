@@ -12,6 +12,7 @@ import (
 	"dhow.dev/dhow/control/store"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
+	"dhow.dev/dhow/proto/wire"
 )
 
 const (
@@ -36,9 +37,11 @@ func (o objects) Watch(ctx context.Context, req *dhowv1.WatchRequest, out *conne
 			return err
 		}
 	}
-	o.received(ctx)
+	wire.Arrived(ctx)
+	guard := wire.WriteGuard(ctx, o.c.WriteTimeout)
 	send := func(r *dhowv1.WatchResponse) error {
-		o.writing(ctx)
+		guard.Start()
+		defer guard.Stop()
 		return out.Send(r)
 	}
 	from := req.GetRevision()
@@ -154,7 +157,7 @@ func fits(events []*dhowv1.WatchEvent) int {
 
 // still tells whether the caller may go on reading.
 func (o objects) still(ctx context.Context, verb auth.Verb, sels []*dhowv1.Selector) error {
-	c, _ := ctx.Value(callerKey{}).(*call)
+	c := callOf(ctx)
 	if c == nil {
 		return allowed(ctx, verb)
 	}
