@@ -11,8 +11,7 @@ import (
 )
 
 // maxUnused is how many revisions that no instance uses are kept, because
-// the server does not send one twice in a session. One that it did not send
-// and that is no longer kept makes Assign fail, and a new session helps.
+// the server does not send one twice in a session.
 const maxUnused = 256
 
 // partial collects a full set that comes in several messages.
@@ -21,9 +20,10 @@ type partial struct {
 	revisions []*dhowv1.Revision
 }
 
-// Assign takes assignments. Ones that are older than what it has, are for
-// another node or lack a revision are refused as a whole and change nothing;
-// the session should then be opened anew.
+// Assign takes assignments. Ones that are older than what it has or are for
+// another node are refused as a whole and change nothing; the session should
+// then be opened anew. An instance whose revision is not there is left out:
+// its workload was deleted, and the instance's end will be told.
 func (c *Core) Assign(now time.Time, a *dhowv1.Assignments) error {
 	if a.GetGeneration() < c.generation {
 		return spec.Errorf(spec.CodeConflict, "assignments of generation %d are older than %d, which node %s has: the server is behind", a.GetGeneration(), c.generation, c.config.Node)
@@ -43,6 +43,9 @@ func (c *Core) Assign(now time.Time, a *dhowv1.Assignments) error {
 	c.partial = nil
 	if err := c.check(full, revisions); err != nil {
 		return err
+	}
+	if a.GetFull() {
+		c.evicted = false // it brings all that is needed
 	}
 	for _, r := range revisions {
 		c.takeRevision(r)
@@ -87,12 +90,16 @@ func (c *Core) check(instances []*dhowv1.Instance, revisions []*dhowv1.Revision)
 			return spec.Errorf(spec.CodeInvalid, "assignments name an instance %q without name or uid", m.GetName())
 		case s.GetNode() != c.config.Node:
 			return spec.Errorf(spec.CodeInvalid, "assignments for node %s have instance %s/%s, which is on node %q", c.config.Node, m.GetNamespace(), m.GetName(), s.GetNode())
-		case stops(in) || c.instances[m.GetUid()] != nil:
-		case !sent[key] && c.revisions[key] == nil:
-			return spec.Errorf(spec.CodeInvalid, "assignments lack revision %d of workload %s, which instance %s/%s needs", key.number, s.GetWorkload(), m.GetNamespace(), m.GetName())
+		case c.evicted && !c.knows(in) && !sent[key]:
+			return spec.Errorf(spec.CodeInvalid, "revision %d of workload %s, which instance %s/%s needs, is no longer kept and was not sent again", key.number, s.GetWorkload(), m.GetNamespace(), m.GetName())
 		}
 	}
 	return nil
+}
+
+// knows tells whether the core can do what the assignment says.
+func (c *Core) knows(in *dhowv1.Instance) bool {
+	return stops(in) || c.instances[in.GetMeta().GetUid()] != nil || c.revisions[keyOf(in)] != nil
 }
 
 // stops tells that the instance is not to run any more.
@@ -105,7 +112,7 @@ func stops(in *dhowv1.Instance) bool {
 func (c *Core) take(now time.Time, in *dhowv1.Instance, full bool) {
 	i := c.instances[in.GetMeta().GetUid()]
 	if i == nil {
-		if spec.Terminal(in.GetStatus().GetState()) {
+		if spec.Terminal(in.GetStatus().GetState()) || !c.knows(in) {
 			return
 		}
 		i = c.add(in)

@@ -29,6 +29,7 @@ type Core struct {
 	names      map[string]string    // namespace/name -> uid
 	revisions  map[revisionKey]*revision
 	unused     []revisionKey // revisions no instance uses, oldest first
+	evicted    bool          // one of this session's is no longer kept
 	orphans    map[runtime.ID]*orphan
 	generation uint64
 	recorded   uint64   // the generation in the ledger

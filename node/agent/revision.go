@@ -21,6 +21,7 @@ func (c *Core) takeRevision(r *dhowv1.Revision) {
 	if len(c.unused) > maxUnused {
 		delete(c.revisions, c.unused[0])
 		c.unused = slices.Delete(c.unused, 0, 1)
+		c.evicted = true
 	}
 }
 
