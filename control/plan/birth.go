@@ -1,0 +1,147 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"strconv"
+
+	"dhow.dev/dhow/control/plan/heal"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// newborn is all of the change that makes an instance, in one allocation.
+type newborn struct {
+	change dhowv1.Change
+	op     dhowv1.Change_Put
+	expect dhowv1.Expect
+	object dhowv1.Object
+	kind   dhowv1.Object_Instance
+	inst   dhowv1.Instance
+	meta   dhowv1.Meta
+	spec   dhowv1.InstanceSpec
+}
+
+// Create makes an instance, placed if it can be.
+func (p *pass) Create(b heal.Birth) {
+	g := b.Slot.Group
+	sh := p.s.shapeOf(g)
+	n := &newborn{}
+	n.change.Op, n.change.Expect = &n.op, &n.expect
+	n.expect.Absent = true
+	n.op.Put = &n.object
+	n.object.Kind = &n.kind
+	n.kind.Instance = &n.inst
+	n.inst.Meta, n.inst.Spec, n.inst.Status = &n.meta, &n.spec, p.pending
+
+	sp := &n.spec
+	sp.Workload, sp.WorkloadUid = g.Name, g.UID
+	sp.Index, sp.Revision, sp.Attempt, sp.Failures = b.Slot.Index, b.Revision, b.Attempt, b.Failures
+	sp.Requests, sp.HostPorts = sh.Requests, sh.Demand.Ports
+	sp.Desired = dhowv1.Desired_DESIRED_RUN
+	waits := !b.NotBefore.IsZero()
+	t := p.tales.of(g)
+	placed := false
+	switch {
+	case waits:
+		sp.NotBefore = timestamppb.New(b.NotBefore)
+		sp.PendingReason = fmt.Sprintf("waits after %d failures", b.Failures)
+	default:
+		if sp.Node, placed = p.find(g, b.Avoid); placed {
+			t.placed++
+		} else {
+			sp.PendingReason = p.s.cluster.Summary(sh)
+			t.unplaced++
+		}
+	}
+	t.born(b)
+
+	m := &n.meta
+	m.Namespace = g.Namespace
+	m.Name = p.name(g, b)
+	m.Uid = uid(p.seed, g.UID, uint64(b.Slot.Index), uint64(b.Attempt))
+	m.CreatedAt = p.stamp
+	m.Labels = p.labelsOf(g)
+	p.change(&n.change)
+	p.s.putInstance(&n.inst)
+	switch {
+	case waits:
+		p.WakeAt(b.Slot, b.NotBefore)
+	case !placed:
+		b.Slot.Wait()
+		p.block(g)
+	}
+}
+
+// labelsOf are the labels of a group's new instances.
+func (p *pass) labelsOf(g *heal.Group) map[string]string {
+	if p.of != g {
+		p.of, p.batch, p.labels = g, nil, nil
+	}
+	if p.labels == nil {
+		p.labels = map[string]string{}
+		maps.Copy(p.labels, g.Workload.GetMeta().GetLabels())
+		maps.Copy(p.labels, g.Current().GetTemplate().GetLabels())
+	}
+	return p.labels
+}
+
+// name is WORKLOAD-INDEX-xxxxx. The same instance gets the same name however
+// often it is planned, so that making it twice is refused.
+func (p *pass) name(g *heal.Group, b heal.Birth) string {
+	for salt := uint64(0); ; salt++ {
+		h := mix(hash(salt, g.UID), uint64(b.Slot.Index), uint64(b.Attempt))
+		buf := make([]byte, 0, spec.MaxName)
+		buf = append(buf, g.Name[:min(len(g.Name), spec.MaxWorkloadName)]...)
+		buf = append(buf, '-')
+		buf = strconv.AppendUint(buf, uint64(b.Slot.Index), 10)
+		buf = append(buf, '-')
+		buf = letters(buf, h, 5)
+		name := string(buf)
+		if p.s.instances[key{g.Namespace, name}] == nil {
+			return name
+		}
+	}
+}
+
+// uid is 128 bits that depend on all that is given; seed differs from plan to
+// plan, so that no uid comes again.
+func uid(seed uint64, of string, a, b uint64) string {
+	h := hash(seed, of)
+	var buf [26]byte
+	out := letters(buf[:0], mix(h, a, b), 13)
+	out = letters(out, mix(h^0x9e3779b97f4a7c15, b, a), 13)
+	return string(out)
+}
+
+// letters writes n times 5 bits in digits and letters, nearly without vowels,
+// so that no words appear.
+func letters(buf []byte, h uint64, n int) []byte {
+	const alphabet = "abcdfghjklmnpqrstvwxyz0123456789"
+	for range n {
+		buf = append(buf, alphabet[h&31])
+		h >>= 5
+	}
+	return buf
+}
+
+// hash is FNV-1a, 64 bits, finished with mix.
+func hash(seed uint64, s string) uint64 {
+	h := uint64(14695981039346656037) ^ seed*0x9e3779b97f4a7c15
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return mix(h, 0, 0)
+}
+
+// mix spreads three numbers over 64 bits (the finisher of splitmix64).
+func mix(h, a, b uint64) uint64 {
+	for _, v := range [...]uint64{a, b} {
+		h += v + 0x9e3779b97f4a7c15
+		h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+		h = (h ^ h>>27) * 0x94d049bb133111eb
+		h ^= h >> 31
+	}
+	return h
+}
