@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"log/slog"
+	"time"
 
 	"dhow.dev/dhow/control/auth"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
@@ -33,4 +34,13 @@ type Config struct {
 	// Caller is who makes a call.
 	Caller func(ctx context.Context) auth.Identity
 	Logger *slog.Logger
+	// Patience is how long calls wait for a leader. Default 10 s.
+	Patience time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Patience == 0 {
+		c.Patience = 10 * time.Second
+	}
+	return c
 }

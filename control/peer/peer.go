@@ -1,52 +1,96 @@
 package peer
 
 import (
-	"context"
-	"io"
+	"crypto/tls"
+	"maps"
+	"slices"
+	"sync"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/internal/client"
+	"dhow.dev/dhow/internal/pki"
+	"dhow.dev/dhow/proto/spec"
 )
 
-// Peers calls other servers with this one's certificate. It is the registry's
-// Peers and the API's.
-type Peers struct{ c Config }
+// Peers calls other servers with this one's certificate. It is the store's
+// Proposer, the API's Reads and Peers, and the registry's Peers.
+type Peers struct {
+	c     Config
+	reads reads
+
+	mu      sync.Mutex
+	clients map[string]*peer
+}
+
+// peer is the client of one server at one address.
+type peer struct {
+	addr   string
+	client *client.Client
+}
 
 // New makes Peers.
-func New(c Config) *Peers { return &Peers{c: c} }
-
-// Servers names the other servers that are known.
-func (p *Peers) Servers() []string { return nil }
-
-// Put copies a blob to a server.
-func (p *Peers) Put(ctx context.Context, server, digest string, size int64, r io.Reader) error {
-	return nil
+func New(c Config) *Peers {
+	p := &Peers{c: c.withDefaults(), clients: map[string]*peer{}}
+	p.reads.ask = p.readIndex
+	return p
 }
 
-// Fetch reads a blob from a server, from its start.
-func (p *Peers) Fetch(ctx context.Context, server, digest string) (io.ReadCloser, error) {
-	return nil, nil
+// Servers names the other servers that are known, sorted.
+func (p *Peers) Servers() []string {
+	all := p.c.Addresses()
+	delete(all, p.c.Server)
+	return slices.Sorted(maps.Keys(all))
 }
 
-// FetchAny reads a blob from any other server that has it.
-func (p *Peers) FetchAny(ctx context.Context, digest string, offset uint64) (io.ReadCloser, uint64, error) {
-	return nil, 0, nil
+// client is the client of a server, made when it is first needed or when the
+// server has moved.
+func (p *Peers) client(server string) (*client.Client, error) {
+	addr := p.c.Addresses()[server]
+	if addr == "" {
+		return nil, spec.Errorf(spec.CodeUnavailable, "server %s is not known to gossip yet", server)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if have := p.clients[server]; have != nil {
+		if have.addr == addr {
+			return have.client, nil
+		}
+		have.client.Close()
+		delete(p.clients, server)
+	}
+	made, err := client.New(client.Options{Servers: []string{addr}, TLS: only(p.c.TLS, server), Peer: true})
+	if err != nil {
+		return nil, err
+	}
+	p.clients[server] = &peer{addr, made}
+	return made, nil
 }
 
-// Logs is LogService.Logs on another server.
-func (p *Peers) Logs(ctx context.Context, server string, q *dhowv1.LogQuery, send func([]*dhowv1.LogLine) error) error {
-	return nil
+// only accepts the one server, so that an address that changed hands is found
+// out.
+func only(conf *tls.Config, server string) *tls.Config {
+	conf = conf.Clone()
+	verify := conf.VerifyConnection
+	conf.VerifyConnection = func(s tls.ConnectionState) error {
+		if err := verify(s); err != nil {
+			return err
+		}
+		id, err := pki.IdentityOf(s.PeerCertificates[0])
+		if err != nil {
+			return err
+		}
+		if id.Kind != pki.Server || id.Name != server {
+			return spec.Errorf(spec.CodeUnavailable, "the address of server %s now belongs to %s", server, id)
+		}
+		return nil
+	}
+	return conf
 }
-
-// RemovePeer has the leader remove a server.
-func (p *Peers) RemovePeer(ctx context.Context, server string) error { return nil }
-
-// Propose has the leader carry out a proposal.
-func (p *Peers) Propose(ctx context.Context, q *dhowv1.Proposal) (*dhowv1.ProposalResult, error) {
-	return nil, nil
-}
-
-// ReadIndex asks the leader.
-func (p *Peers) ReadIndex(ctx context.Context) (uint64, error) { return 0, nil }
 
 // Close closes connections.
-func (p *Peers) Close() {}
+func (p *Peers) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		c.client.Close()
+	}
+}

@@ -42,6 +42,9 @@ type Options struct {
 	// HTTP1 makes the client use HTTP/1.1. Streams in both directions do not
 	// work then.
 	HTTP1 bool
+	// Peer is for servers: they handle CodeNotLeader themselves. Others see
+	// it as CodeUnavailable, once no server had a leader.
+	Peer bool
 	// Connect's own: the protocol, compression.
 	Connect []connect.ClientOption
 }
@@ -101,7 +104,7 @@ func New(o Options) (*Client, error) {
 	opts := append([]connect.ClientOption{
 		connect.WithReadMaxBytes(wire.MaxMessage),
 		connect.WithSendMaxBytes(wire.MaxMessage),
-		connect.WithInterceptors(wire.Client(), retry{s}, bearer(o.Token)),
+		connect.WithInterceptors(leaderless(!o.Peer), wire.Client(), retry{s}, bearer(o.Token)),
 		// Addresses of a LAN do not pay for compression.
 		connect.WithAcceptCompression("gzip", nil, nil),
 	}, o.Connect...)

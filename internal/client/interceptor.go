@@ -43,6 +43,30 @@ func (b bearer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.
 	return next
 }
 
+// leaderless makes CodeNotLeader the CodeUnavailable that it is for a user.
+type leaderless bool
+
+// WrapUnary implements connect.Interceptor.
+func (l leaderless) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		res, err := next(ctx, req)
+		if own, ok := errors.AsType[*spec.Error](err); ok && bool(l) && own.Code == spec.CodeNotLeader {
+			return res, &spec.Error{Code: spec.CodeUnavailable, Path: own.Path, Message: own.Message, Err: own.Err}
+		}
+		return res, err
+	}
+}
+
+// WrapStreamingClient implements connect.Interceptor.
+func (l leaderless) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// WrapStreamingHandler implements connect.Interceptor.
+func (l leaderless) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return next
+}
+
 // retry asks another server when one cannot answer. Calls that change
 // something are sent again only when the first was certainly not carried out.
 type retry struct{ s *servers }

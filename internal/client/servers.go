@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -105,14 +104,30 @@ func (s *servers) handshake(ctx context.Context, network, addr string) (net.Conn
 	defer cancel()
 	raw, err := s.dial(ctx, network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, err)
+		return nil, &dialError{addr, err}
 	}
 	conn := tls.Client(raw, s.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
-		return nil, fmt.Errorf("%s: %w", addr, err)
+		return nil, &dialError{addr, err}
 	}
 	return conn, nil
+}
+
+// dialError is why no connection was made.
+type dialError struct {
+	addr string
+	err  error
+}
+
+func (e *dialError) Error() string { return e.addr + ": " + e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// NotSent tells whether a call failed before anything was sent, for want of a
+// connection: it was certainly not carried out.
+func NotSent(err error) bool {
+	_, ok := errors.AsType[*dialError](err)
+	return ok
 }
 
 // unreachable says which servers were tried, what each said and what to do.

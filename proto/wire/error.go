@@ -123,6 +123,10 @@ func FromConnect(err error) error {
 	if ce.Code() == connect.CodeCanceled && errors.Is(err, context.Canceled) {
 		return context.Canceled
 	}
+	if own, ok := errors.AsType[*spec.Error](err); ok && !connect.IsWireError(err) {
+		// The client's own: it has not reached any server.
+		return own
+	}
 	for _, d := range ce.Details() {
 		v, verr := d.Value()
 		detail, ok := v.(*dhowv1.ErrorDetail)
