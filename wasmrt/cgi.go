@@ -1,30 +1,174 @@
 package wasmrt
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	goruntime "runtime"
+	"sync/atomic"
 	"time"
 )
 
 // CGIConfig configures a CGI handler. Zero values mean the defaults.
 type CGIConfig struct {
-	Args           []string  // after the program's name
-	Env            []string  // "NAME=value", beside RFC 3875's variables
-	Stderr         io.Writer // the guest's; nil discards it
-	MemoryLimit    uint64
-	Timeout        time.Duration // of one run; default 30 s
-	MaxBody        int64         // of a request; default 8 MiB
-	MaxHeader      int           // bytes of the guest's headers; default 64 KiB
-	MaxConcurrent  int           // runs at a time; default 4 a CPU
-	MaxQueue       int           // requests that wait; default 16 * MaxConcurrent
-	ServerSoftware string        // default "dhow"
+	Args        []string  // argv; the first is the program's name
+	Env         []string  // "NAME=value", beside RFC 3875's variables
+	Stderr      io.Writer // the guests', so it must be safe for many writers; nil discards it
+	MemoryLimit uint64    // of one run
+	// Timeout of one run, its time in the queue not counted. Default 30 s.
+	Timeout time.Duration
+	// MaxBody bounds a request's body. Default 8 MiB. A body of unknown
+	// length is read into memory first, as CGI wants to know it.
+	MaxBody int64
+	// MaxHeader bounds the guest's header. Default 64 KiB.
+	MaxHeader int
+	// MaxConcurrent is the number of runs at a time. Default 16 a CPU.
+	MaxConcurrent int
+	// MaxQueue is how many requests wait for a run; more are answered with
+	// 503. Default 16 * MaxConcurrent; negative means none.
+	MaxQueue int
+	// Observe is called after each run, from many goroutines; may be nil.
+	Observe func(Exit, time.Duration)
 }
 
-// CGI runs a module once for each HTTP request (RFC 3875).
-type CGI struct{}
+// CGI runs a module once for each HTTP request, as RFC 3875 says: the request
+// is in the guest's environment and standard input, and what it writes is a header,
+// an empty line and the body. The body is streamed.
+//
+// When the client goes away or the time is over, the guest is interrupted. A
+// guest that fails before its header is complete makes a 502, one that is too slow a 504;
+// after that the connection is cut, so that nobody takes half an answer for a
+// whole one. Its exit code does not matter once its header is complete.
+type CGI struct {
+	module  *Module
+	c       CGIConfig
+	slots   chan struct{}
+	waiting atomic.Int64
+	stats   struct{ runs, memory atomic.Int64 }
+}
 
 // NewCGI makes a handler. The module must stay open while it serves.
-func NewCGI(m *Module, c CGIConfig) *CGI { return &CGI{} }
+func NewCGI(m *Module, c CGIConfig) *CGI {
+	if c.Timeout <= 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 8 << 20
+	}
+	if c.MaxHeader <= 0 {
+		c.MaxHeader = 64 << 10
+	}
+	if c.MaxConcurrent <= 0 {
+		c.MaxConcurrent = 16 * goruntime.GOMAXPROCS(0)
+	}
+	if c.MaxQueue == 0 {
+		c.MaxQueue = 16 * c.MaxConcurrent
+	}
+	if len(c.Args) == 0 {
+		c.Args = []string{"cgi"}
+	}
+	return &CGI{module: m, c: c, slots: make(chan struct{}, c.MaxConcurrent)}
+}
+
+// Memory is the memory in bytes of the runs that serve requests now, at their start.
+func (c *CGI) Memory() uint64 { return uint64(max(c.stats.memory.Load(), 0)) } //nolint:gosec // not negative
 
 // ServeHTTP runs the module for one request.
-func (c *CGI) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
+func (c *CGI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	env, err := requestEnv(r, c.c.Env)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if r.ContentLength > c.c.MaxBody {
+		c.tooLarge(w)
+		return
+	}
+	if !c.enter(r.Context()) {
+		if r.Context().Err() == nil {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, "too many requests wait for this module", http.StatusServiceUnavailable)
+		}
+		return
+	}
+	defer func() { <-c.slots }()
+	body, length, err := requestBody(r, c.c.MaxBody)
+	switch {
+	case errors.Is(err, errBodyTooLarge):
+		c.tooLarge(w)
+		return
+	case err != nil:
+		http.Error(w, "the request's body could not be read", http.StatusBadRequest)
+		return
+	}
+	if length > 0 {
+		env = append(env, fmt.Sprintf("CONTENT_LENGTH=%d", length))
+	}
+	c.serve(w, r, env, body)
+}
+
+func (c *CGI) tooLarge(w http.ResponseWriter) {
+	http.Error(w, fmt.Sprintf("the request's body is larger than %d bytes", c.c.MaxBody), http.StatusRequestEntityTooLarge)
+}
+
+// enter takes a slot, waiting for one in the queue.
+func (c *CGI) enter(ctx context.Context) bool {
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	default:
+	}
+	if c.waiting.Add(1) > int64(max(c.c.MaxQueue, 0)) {
+		c.waiting.Add(-1)
+		return false
+	}
+	defer c.waiting.Add(-1)
+	select {
+	case c.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// serve is one run.
+func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body io.Reader) {
+	ctx, cancel := context.WithTimeout(r.Context(), c.c.Timeout)
+	defer cancel()
+	out := newResponse(w, c.c.MaxHeader, cancel)
+	// A guest that is in a read or write of the network is not in guest code:
+	// the deadlines bring it back.
+	unblock := context.AfterFunc(ctx, func() { out.interrupt(r.Context().Err() != nil) })
+	exit, used, err := c.run(ctx, Config{
+		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr, MemoryLimit: c.c.MemoryLimit,
+	})
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	unblock()
+	if err == nil && c.c.Observe != nil {
+		c.c.Observe(exit, used)
+	}
+	switch {
+	case err != nil:
+		out.fail(http.StatusBadGateway, "the module could not be started")
+	case late:
+		out.fail(http.StatusGatewayTimeout, fmt.Sprintf("the module did not answer within %v", c.c.Timeout))
+	case exit.Reason != ExitedReason:
+		out.fail(http.StatusBadGateway, "the module failed: "+exit.Reason)
+	default:
+		out.finish(exit)
+	}
+}
+
+func (c *CGI) run(ctx context.Context, config Config) (Exit, time.Duration, error) {
+	size := int64(c.module.MinMemory()) //nolint:gosec // at most 4 GiB
+	c.stats.memory.Add(size)
+	defer c.stats.memory.Add(-size)
+	i, ctx, err := c.module.instantiate(ctx, config)
+	if err != nil {
+		return Exit{}, 0, err
+	}
+	i.run(ctx)
+	return i.exit, i.Busy(), nil
+}

@@ -171,8 +171,13 @@ func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.
 	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return i.memory })
 	i.module, err = e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), m.code.compiled, i.moduleConfig(c))
 	if err != nil {
+		stopped := ctx.Err()
 		i.end()
-		if _, ok := errors.AsType[*sys.ExitError](err); ok || ctx.Err() != nil {
+		_, exited := errors.AsType[*sys.ExitError](err)
+		switch {
+		case stopped != nil:
+			return nil, nil, stopped
+		case exited:
 			return nil, nil, &Error{Reason: ReasonBroken, Message: "the module ended before its _start", Err: err}
 		}
 		return nil, nil, &Error{Reason: ReasonBadConfig, Message: "the module cannot be started", Err: err}

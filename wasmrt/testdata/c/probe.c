@@ -76,12 +76,12 @@ int main(int argc, char **argv) {
     __builtin_trap();
   } else if (!strcmp(what, "grow")) {
     for (int n = 1;; n++) {
-      char *p = malloc(1 << 20);
+      volatile char *p = malloc(1 << 20); // volatile, or it is optimised away
       if (!p) {
         fprintf(stderr, "no memory after %d MiB\n", n - 1);
         return 7;
       }
-      memset(p, 1, 1 << 20);
+      for (int k = 0; k < 1 << 20; k += 4096) p[k] = 1;
       printf("%d\n", n);
     }
   } else if (!strcmp(what, "clock")) {
