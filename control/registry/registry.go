@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"dhow.dev/dhow/proto/spec"
@@ -24,23 +25,24 @@ type Config struct {
 	MaxBlob int64
 	// FS writes the files; nil: the operating system's.
 	FS     FS
-	Now    func() time.Time
-	Logger *slog.Logger
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: none
 }
 
 // Blob is one stored blob.
 type Blob struct {
 	Digest string
 	Size   int64
-	// Modified is when it was last uploaded.
+	// Modified is when it was last uploaded or asked for.
 	Modified time.Time
 }
 
 // Peers are the other servers.
 type Peers interface {
-	// Servers names the other servers.
+	// Servers names all other members, the dead ones, too: a majority is counted
+	// over them and this one.
 	Servers() []string
-	// Put copies a blob to a server.
+	// Put copies a blob to a server. It is on disk there when Put returns.
 	Put(ctx context.Context, server, digest string, size int64, r io.Reader) error
 	// Fetch reads a blob from a server; CodeNotFound when it has none.
 	Fetch(ctx context.Context, server, digest string) (io.ReadCloser, error)
@@ -54,4 +56,25 @@ type Records interface {
 	Changed() <-chan struct{}
 }
 
-var _ = spec.CodeInvalid
+const algorithm = "sha256:"
+
+// hexOf checks a digest and returns its hexadecimal part.
+func hexOf(digest string) (string, error) {
+	hex, ok := strings.CutPrefix(digest, algorithm)
+	if !ok || !isHex(hex) {
+		return "", spec.Errorf(spec.CodeInvalid, "digest %.80q: want sha256: and 64 lower-case hexadecimal digits", digest)
+	}
+	return hex, nil
+}
+
+func isHex(s string) bool {
+	if len(s) != 64 {
+		return false
+	}
+	for i := range len(s) {
+		if (s[i] < '0' || s[i] > '9') && (s[i] < 'a' || s[i] > 'f') {
+			return false
+		}
+	}
+	return true
+}
