@@ -66,6 +66,24 @@ func (f *fault) guard(call func() error) (err error) {
 	return call()
 }
 
+// flush waits until all of the database is on disk, or the disk has failed.
+func (f *fault) flush(db *pebble.DB) error {
+	var done <-chan struct{}
+	err := f.guard(func() (err error) {
+		done, err = db.AsyncFlush()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-f.failed:
+		return f.Err()
+	}
+}
+
 // pebbleLogger is what Pebble logs to.
 type pebbleLogger struct {
 	*fault

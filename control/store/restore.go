@@ -21,12 +21,10 @@ func (s *Store) Checkpoint(dir string) error {
 		return errClosed()
 	}
 	db := s.state.db
-	err := s.fault.guard(func() error {
-		if err := db.Flush(); err != nil {
-			return err
-		}
-		return db.Checkpoint(dir)
-	})
+	err := s.fault.flush(db)
+	if err == nil {
+		err = s.fault.guard(func() error { return db.Checkpoint(dir) })
+	}
 	if err != nil {
 		return diskError("make a checkpoint of the state in "+dir, err)
 	}

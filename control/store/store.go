@@ -122,6 +122,11 @@ func Open(dir string, o Options) (*Store, error) {
 // it again.
 func (s *Store) Close() error {
 	s.feed.close()
+	if err := s.fault.Err(); err != nil {
+		// Pebble cannot be closed after a failure, and calls may hang in it; the
+		// process has to end.
+		return err
+	}
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	s.mu.Lock()
@@ -131,11 +136,10 @@ func (s *Store) Close() error {
 	}
 	st := s.state
 	s.state = nil
-	if err := s.fault.Err(); err != nil {
-		// Pebble cannot be closed after a failure; the process has to end.
+	err := s.fault.flush(st.db)
+	if s.fault.Err() != nil {
 		return err
 	}
-	err := s.fault.guard(st.db.Flush)
 	if e := st.release(); err == nil {
 		err = e
 	}
