@@ -35,11 +35,11 @@ func (s *Store) Reader(digest string, offset int64) (io.ReadCloser, Blob, error)
 	if offset == 0 {
 		return r, b, nil
 	}
-	if offset < 0 || offset > b.Size {
-		return nil, Blob{}, errors.Join(spec.Errorf(spec.CodeInvalid, "artifact %s has %d bytes, none at %d", digest, b.Size, offset), f.Close())
-	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return nil, Blob{}, errors.Join(err, f.Close())
+	}
+	if offset < 0 || offset > b.Size {
+		return nil, Blob{}, errors.Join(spec.Errorf(spec.CodeInvalid, "artifact %s has %d bytes, none at %d", digest, b.Size, offset), f.Close())
 	}
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		return nil, Blob{}, errors.Join(fsx.Explain(err), f.Close())
