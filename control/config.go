@@ -30,12 +30,8 @@ type Config struct {
 	// LeaderTimeout is how long the other servers wait for a silent leader
 	// before they choose another. Default 300 ms.
 	LeaderTimeout time.Duration
-	// DeadServerAfter is how long a server may be dead before it is removed
-	// from the cluster, if a majority of healthy ones stays. Default 24 h; the
-	// time is counted anew by each leader.
-	DeadServerAfter time.Duration
-	Logger          *slog.Logger
-	Clock           func() time.Time
+	Logger        *slog.Logger
+	Clock         func() time.Time
 }
 
 // withDefaults fills in what was left out, and checks the rest.
@@ -57,9 +53,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now //nolint:forbidigo // the one place where the clock comes from
-	}
-	if c.DeadServerAfter == 0 {
-		c.DeadServerAfter = 24 * time.Hour
 	}
 	return c, nil
 }

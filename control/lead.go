@@ -7,6 +7,7 @@ import (
 	"dhow.dev/dhow/control/loop"
 	"dhow.dev/dhow/control/members"
 	"dhow.dev/dhow/control/plan/liveness"
+	"dhow.dev/dhow/control/replica"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -35,6 +36,9 @@ func (s *Server) runLeader(ctx context.Context, term uint64) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return loop.New(loop.Config{Store: s.store, Facts: facts, Clock: s.config.Clock, Logger: s.config.Logger}).Run(ctx, term)
+	})
+	group.Go(func() error {
+		return (&members.Cleanup{Self: s.config.Name, Members: s.members, Replica: voters{s.replica}, Now: s.config.Clock, Logger: s.config.Logger}).Run(ctx)
 	})
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {
@@ -82,4 +86,21 @@ func asGossip(l members.Liveness) liveness.Gossip {
 	case members.Unknown:
 	}
 	return liveness.Unknown
+}
+
+// voters is the replica, as the clean-up of dead servers wants it.
+type voters struct{ replica *replica.Replica }
+
+// Peers implements members.Replica.
+func (v voters) Peers() []members.Peer {
+	var out []members.Peer
+	for _, s := range v.replica.Servers() {
+		out = append(out, members.Peer{Name: s.Name, Voter: s.Voter})
+	}
+	return out
+}
+
+// RemoveServer implements members.Replica.
+func (v voters) RemoveServer(ctx context.Context, name string) error {
+	return v.replica.RemoveServer(ctx, name)
 }

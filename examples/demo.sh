@@ -2,7 +2,7 @@
 # A whole cluster in one go: start, deploy, look, lose a node, heal, end.
 . "$(dirname "$0")/lib.sh"
 run_dir=$(mktemp -d)
-export DHOW_CONFIG="$run_dir/config.yaml"
+export DHOW_CONTEXT_FILE="$run_dir/config.yaml"
 log="$run_dir/server.log"
 pids=()
 cleanup() {
@@ -16,12 +16,12 @@ cleanup() {
 trap cleanup EXIT INT TERM
 
 step "a server, and three nodes that join it, each a process of its own"
-dhow server --data-dir "$run_dir/server" --name server-1 --listen 127.0.0.1 --port-base 17400 --context-file "$DHOW_CONFIG" >"$log" 2>&1 &
+dhow server --data-dir "$run_dir/server" --name server-1 --api 127.0.0.1:17400 --raft 127.0.0.1:17401 --gossip 127.0.0.1:17402 >"$log" 2>&1 &
 pids+=($!)
 try dhow server wait --timeout 20s
 token=$(dhow token create --role join-node --ttl 1h -o secret)
 for n in 1 2 3; do
-	dhow agent --name "node-$n" --join 127.0.0.1:17400 --token "$token" --data-dir "$run_dir/node-$n" --address 127.0.0.1 --gossip-listen 127.0.0.1:0 >"$run_dir/node-$n.log" 2>&1 &
+	dhow agent --name "node-$n" --join 127.0.0.1:17400 --token "$token" --data-dir "$run_dir/node-$n" --address 127.0.0.1 --gossip 127.0.0.1:0 >"$run_dir/node-$n.log" 2>&1 &
 	pids+=($!)
 	node_pid[$n]=$!
 done

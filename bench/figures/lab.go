@@ -40,7 +40,7 @@ func (l *lab) start(name string, args ...string) (*process, error) {
 	}
 	p.cmd = exec.Command(filepath.Join(l.bin, name), args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.Env = append(os.Environ(), "DHOW_CONFIG="+l.config())
+	p.cmd.Env = append(os.Environ(), "DHOW_CONTEXT_FILE="+l.config())
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func (l *lab) end() {
 // dhow runs one command.
 func (l *lab) dhow(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(l.bin, "dhow"), args...)
-	cmd.Env = append(os.Environ(), "DHOW_CONFIG="+l.config())
+	cmd.Env = append(os.Environ(), "DHOW_CONTEXT_FILE="+l.config())
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("dhow %s: %w: %s", strings.Join(args, " "), err, out)
@@ -171,13 +171,13 @@ func (l *lab) server(ctx context.Context, name string, join string) (*process, s
 	if err != nil {
 		return nil, "", err
 	}
-	args := []string{"server", "--name", name, "--data-dir", filepath.Join(l.dir, name), "--api", addrs[0], "--raft", addrs[1], "--gossip", addrs[2], "--context-file", l.config()}
+	args := []string{"server", "--name", name, "--data-dir", filepath.Join(l.dir, name), "--api", addrs[0], "--raft", addrs[1], "--gossip", addrs[2]}
 	if join != "" {
 		token, err := l.dhow(ctx, "token", "create", "--role", "join-server", "--quiet")
 		if err != nil {
 			return nil, "", err
 		}
-		args = append(args, "--join", join, "--join-token", token)
+		args = append(args, "--join", join, "--token", token)
 	}
 	p, err := l.start("dhow", args...)
 	if err != nil {
@@ -207,7 +207,7 @@ func (l *lab) agent(ctx context.Context, binary, name, join string, more ...stri
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"--name", name, "--data-dir", filepath.Join(l.dir, name), "--join", join, "--token", token, "--address", "127.0.0.1", "--gossip-listen", "127.0.0.1:0"}
+	args := []string{"--name", name, "--data-dir", filepath.Join(l.dir, name), "--join", join, "--token", token, "--address", "127.0.0.1", "--gossip", "127.0.0.1:0"}
 	if binary == "dhow" {
 		args = append([]string{"agent"}, args...)
 	}

@@ -25,12 +25,13 @@ const joinTokenTTL = 24 * time.Hour
 // environment or the config file.
 type serveFlags struct {
 	control.Config
-	configFile, contextFile, contextName, logLevel string
+	app                               *app
+	configFile, contextName, logLevel string
 }
 
 // addServe makes cmd, which lists and removes servers, also run one.
-func addServe(cmd *cobra.Command, stdout, stderr io.Writer) {
-	var f serveFlags
+func addServe(cmd *cobra.Command, a *app) {
+	f := serveFlags{app: a}
 	flags := cmd.Flags()
 	flags.StringVar(&f.configFile, "config", "", "file of settings, named as these flags")
 	flags.StringVar(&f.Name, "name", hostname(), "this server's name in the cluster")
@@ -41,11 +42,9 @@ func addServe(cmd *cobra.Command, stdout, stderr io.Writer) {
 	flags.StringVar(&f.Advertise, "advertise", "", "host that others reach this server at (default: this machine's address)")
 	flags.StringVar(&f.Zone, "zone", "", "where this server stands")
 	flags.StringArrayVar(&f.Join, "join", nil, "API address of a running cluster to join (repeatable); without it the first start makes a new cluster")
-	flags.StringVar(&f.Token, "join-token", "", "join token: dhow token create --role join-server")
+	flags.StringVar(&f.Token, "token", "", "join token: dhow token create --role join-server")
 	flags.DurationVar(&f.LeaderTimeout, "leader-timeout", 0, "how long a silent leader is waited for (default 300ms)")
-	flags.DurationVar(&f.DeadServerAfter, "dead-server-after", 0, "how long a server may be dead before it is removed (default 24h)")
-	flags.StringVar(&f.contextFile, "context-file", "", "where a new cluster's context is written for the command line (default: the user's context file)")
-	flags.StringVar(&f.contextName, "context-name", "dhow", "that context's name")
+	flags.StringVar(&f.contextName, "context-name", "dhow", "name of the context that a new cluster's first start writes for the command line")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -54,7 +53,7 @@ func addServe(cmd *cobra.Command, stdout, stderr io.Writer) {
 		if err := settings.Load(cmd.LocalFlags(), f.configFile, os.LookupEnv); err != nil {
 			return err
 		}
-		return f.run(cmd.Context(), stdout, stderr)
+		return f.run(cmd.Context(), a.stdout, a.stderr)
 	}
 }
 
@@ -91,7 +90,7 @@ func (f *serveFlags) greet(ctx context.Context, server *control.Server, out io.W
 		_, _ = fmt.Fprintf(out, "To add a node: dhow agent --join %s --token $(dhow token create --role join-node --quiet)\n", api)
 		return nil
 	}
-	where, err := saveContext(f.Dir, f.contextFile, context)
+	where, err := f.app.saveContext(f.Dir, context)
 	if err != nil {
 		return err
 	}
@@ -104,21 +103,19 @@ func (f *serveFlags) greet(ctx context.Context, server *control.Server, out io.W
 To add a node, run there (good for %s):
   dhow agent --join %s --token %s
 To add a server:
-  dhow server --join %s --join-token $(dhow token create --role join-server --quiet)
+  dhow server --join %s --token $(dhow token create --role join-server --quiet)
 `, context.Name, where, "a day", api, token, api)
 	return nil
 }
 
 // saveContext keeps a new cluster's context with its data, from where it is
 // never lost, and gives it to the user.
-func saveContext(dir, file string, c client.Context) (where string, err error) {
+func (a *app) saveContext(dir string, c client.Context) (file string, err error) {
 	if err := client.Save(filepath.Join(dir, "admin.yaml"), c, true); err != nil {
 		return "", err
 	}
-	if file == "" {
-		if file, err = client.Path(os.Getenv); err != nil {
-			return "", err
-		}
+	if file, err = a.contextPath(); err != nil {
+		return "", err
 	}
 	return file, client.Save(file, c, true)
 }

@@ -37,12 +37,12 @@ func (s *site) addServer(name string) {
 	base := ports(s.t, 3)
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", base+i) }
 	args := []string{
-		"server", "--name", name, "--data-dir", filepath.Join(s.dir, name), "--context-file", s.config,
+		"server", "--name", name, "--data-dir", filepath.Join(s.dir, name), 
 		"--api", at(0), "--raft", at(1), "--gossip", at(2),
 	}
 	if len(s.api) > 0 {
 		token := strings.TrimSpace(s.dhow("token", "create", "--role", "join-server", "--quiet"))
-		args = append(args, "--join-token", token)
+		args = append(args, "--token", token)
 		for _, api := range s.api {
 			args = append(args, "--join", api)
 		}
@@ -63,7 +63,7 @@ func (s *site) addServer(name string) {
 func (s *site) addNode(name string) {
 	s.t.Helper()
 	token := strings.TrimSpace(s.dhow("token", "create", "--role", "join-node", "--quiet"))
-	args := []string{"agent", "--name", name, "--data-dir", filepath.Join(s.dir, name), "--address", "127.0.0.1", "--gossip-listen", "127.0.0.1:0", "--token", token}
+	args := []string{"agent", "--name", name, "--data-dir", filepath.Join(s.dir, name), "--address", "127.0.0.1", "--gossip", "127.0.0.1:0", "--token", token}
 	for _, api := range s.api {
 		args = append(args, "--join", api)
 	}

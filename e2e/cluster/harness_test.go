@@ -79,7 +79,7 @@ func (w *world) start(name string, args ...string) *process {
 	}
 	p.cmd = exec.Command(binary(w.t), args...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.Env = append(os.Environ(), "DHOW_CONFIG="+w.config)
+	p.cmd.Env = append(os.Environ(), "DHOW_CONTEXT_FILE="+w.config)
 	// The processes must not outlive a test that is cut off.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -120,7 +120,7 @@ func (w *world) try(args ...string) (stdout, stderr string, code int) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary(w.t), args...)
-	cmd.Env = append(os.Environ(), "DHOW_CONFIG="+w.config, "NO_COLOR=1")
+	cmd.Env = append(os.Environ(), "DHOW_CONTEXT_FILE="+w.config, "NO_COLOR=1")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
