@@ -82,7 +82,7 @@ func (c clusters) Why(ctx context.Context, req *dhowv1.WhyRequest) (*dhowv1.WhyR
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	state := plan.NewState(c.c.Now())
+	state := plan.NewState()
 	for _, kind := range []dhowv1.Kind{dhowv1.Kind_KIND_NODE, dhowv1.Kind_KIND_WORKLOAD, dhowv1.Kind_KIND_REVISION, dhowv1.Kind_KIND_INSTANCE} {
 		if err := feed(ctx, state, v, kind); err != nil {
 			return nil, err
