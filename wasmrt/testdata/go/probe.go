@@ -30,6 +30,12 @@ func main() {
 		fmt.Println(os.Getenv(arg))
 	case "cat":
 		_, _ = io.Copy(os.Stdout, os.Stdin)
+	case "lines":
+		n, _ := strconv.Atoi(arg)
+		for k := range n {
+			fmt.Println("out", k)
+		}
+		fmt.Fprint(os.Stderr, "last words")
 	case "err":
 		fmt.Fprintln(os.Stderr, arg)
 	case "exit":
