@@ -125,7 +125,7 @@ func (s *Server) openReplica() (err error) {
 	c := s.config
 	raftTLS := s.id.creds.RaftTLS()
 	s.replica, err = replica.Open(replica.Config{
-		Name: c.Name, Address: c.advertised(s.raftListener), Bootstrap: s.id.born, Dir: filepath.Join(c.Dir, "state"),
+		Name: c.Name, Address: c.advertised(s.raftListener), Bootstrap: s.id.born, Dir: filepath.Join(c.Dir, "snapshots"),
 		Log: s.store.Log(), FSM: s.store,
 		Listener: tlsListener{s.raftListener, raftTLS}, Dial: tlsDialer(raftTLS),
 		Logger: c.Logger, Clock: c.Clock, HeartbeatTimeout: c.LeaderTimeout,
