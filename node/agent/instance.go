@@ -80,6 +80,7 @@ type task struct {
 	up        bool // has been running once in this agent's or an earlier life
 	marked    bool // the ledger was told that this run may start
 	stopping  bool // Stop is in flight
+	asked     bool // Stop was done
 	cancelled bool
 	clearing  bool      // the last Remove is in flight
 	attempts  uint32    // restarts that count

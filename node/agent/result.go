@@ -32,6 +32,7 @@ func (c *Core) Done(now time.Time, r Result) {
 		c.doneWait(i, t, now, r)
 	case Stop:
 		t.stopping = false
+		t.asked = r.Err == nil // its Wait has the rest
 		t.retry(now, r.Err)
 	case Remove:
 		c.doneRemove(i, t, now, r)

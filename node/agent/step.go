@@ -150,7 +150,7 @@ func (c *Core) stopTasks(i *instance, now time.Time) bool {
 	}
 	for k := len(i.tasks) - 1; k >= 0; k-- {
 		t := i.tasks[k]
-		if t.phase == running && !t.stopping && i.due(t.at, now) {
+		if t.phase == running && !t.stopping && !t.asked && i.due(t.at, now) {
 			t.stopping = true
 			c.act(Stop, i, t)
 		}
