@@ -11,6 +11,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
+// backingOff begins the reason of what waits before it is tried again.
+const backingOff = "waits"
+
 // newborn is all of the change that makes an instance, in one allocation.
 type newborn struct {
 	change dhowv1.Change
@@ -46,7 +49,7 @@ func (p *pass) Create(b heal.Birth) {
 	switch {
 	case waits:
 		sp.NotBefore = timestamppb.New(b.NotBefore)
-		sp.PendingReason = fmt.Sprintf("waits after %d failures", b.Failures)
+		sp.PendingReason = fmt.Sprintf("%s after %d %s", backingOff, b.Failures, plural(int(b.Failures), "failure"))
 	default:
 		if sp.Node, placed = p.find(g, b.Avoid); placed {
 			t.placed++

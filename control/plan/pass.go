@@ -35,8 +35,8 @@ type pass struct {
 }
 
 // Plan decides what to do, and takes it for done: the model is ahead of the
-// store until the proposal is applied. When it is not, give the objects that
-// the changes speak of to Put or Remove as they really are.
+// store until the proposal is applied. When it is refused, the model is of no
+// use any more.
 func (s *State) Plan(now time.Time, seed uint64) Plan {
 	p := &pass{
 		s: s, now: now, stamp: timestamppb.New(now), seed: seed,

@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -257,3 +258,24 @@ func (g *Group) Gone() bool {
 
 // Busy tells that there is something left to decide.
 func (g *Group) Busy() bool { return g.all || g.more || len(g.dirty) > 0 }
+
+// Revision finds one of the group's revisions; nil if it is not there.
+func (g *Group) Revision(number uint64) *dhowv1.Revision {
+	if at, found := slices.BinarySearchFunc(g.Revisions, number, byNumber); found {
+		return g.Revisions[at]
+	}
+	return nil
+}
+
+// Live is all instances that run or are to run, by index.
+func (g *Group) Live() iter.Seq[*Instance] {
+	return func(yield func(*Instance) bool) {
+		for _, s := range g.slots {
+			for _, i := range s.insts {
+				if i.Live() && !yield(i) {
+					return
+				}
+			}
+		}
+	}
+}

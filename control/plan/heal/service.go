@@ -119,17 +119,17 @@ func (s *Slot) step(env Env, starts, stops *int) {
 	if serving == nil || !serving.Ready() {
 		serving = nil
 	}
-	blocked := fresh != nil && fresh.Node() == "" && s.queued
-	if serving != nil && *stops > 0 && (fresh != nil && fresh.Ready() || blocked) {
-		stop(env, serving, Replaced)
-		*stops--
-		*starts++
-		serving = nil
-	}
 	// A slot that has nothing gets its instance whatever others do.
 	if fresh == nil && (*starts > 0 || serving == nil) {
 		env.Create(s.birth(Replaced, nil, env.Now()))
 		*starts--
+	}
+	// The old one goes when the new one is there, or when it holds the room
+	// that the new one needs.
+	if serving != nil && *stops > 0 && (fresh != nil && fresh.Ready() || s.queued) {
+		stop(env, serving, Replaced)
+		*stops--
+		*starts++
 	}
 }
 

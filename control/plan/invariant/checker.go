@@ -69,6 +69,9 @@ func (c *Checker) Put(o *dhowv1.Object) error {
 	return nil
 }
 
+// Forget takes in that there is no such object.
+func (c *Checker) Forget(r *dhowv1.Ref) { c.remove(r) }
+
 func (c *Checker) remove(r *dhowv1.Ref) {
 	switch r.GetKind() {
 	case dhowv1.Kind_KIND_NODE:

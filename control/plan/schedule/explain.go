@@ -138,11 +138,12 @@ func StateName(s dhowv1.NodeState) string {
 	return strings.ToLower(strings.TrimPrefix(s.String(), "NODE_STATE_"))
 }
 
-// Explain says of each node, by name, whether and why it refuses the shape.
-func (c *Cluster) Explain(s *Shape) []*dhowv1.Refusal {
+// Explain says of each node but one, by name, whether and why it refuses the
+// shape.
+func (c *Cluster) Explain(s *Shape, but string) []*dhowv1.Refusal {
 	var out []*dhowv1.Refusal
 	for _, n := range c.nodes {
-		if n == nil || n.obj == nil {
+		if n == nil || n.obj == nil || n.name == but {
 			continue
 		}
 		f := n.refuse(s)
