@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"dhow.dev/dhow/cmd/internal/output"
+	"dhow.dev/dhow/internal/client"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
+	"dhow.dev/dhow/proto/wire"
+)
+
+// module is a wasm file on this machine.
+type module struct {
+	path, digest string
+	size         int64
+}
+
+// hashModule reads a file once, refuses what is no wasm module, and finds its
+// digest.
+func hashModule(path string) (module, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return module{}, spec.Errorf(spec.CodeInvalid, "%w", err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+		return module{}, spec.Errorf(spec.CodeInvalid, "%s is no file", path)
+	}
+	head := make([]byte, 8)
+	n, err := io.ReadFull(f, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
+	}
+	if err := checkWasm(path, head[:n]); err != nil {
+		return module{}, err
+	}
+	h := sha256.New()
+	_, _ = h.Write(head) // a hash takes everything
+	rest, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, wire.ChunkSize))
+	if err != nil {
+		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
+	}
+	return module{path: path, digest: spec.DigestPrefix + hex.EncodeToString(h.Sum(nil)), size: rest + int64(n)}, nil
+}
+
+// checkWasm looks at the first bytes, so that what can never run is refused
+// before anything is sent.
+func checkWasm(path string, head []byte) error {
+	bad := func(format string, args ...any) error {
+		return spec.Errorf(spec.CodeInvalid, "%s %s", path, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case len(head) == 0:
+		return bad("is empty: build it again")
+	case len(head) < 4 || string(head[:4]) != "\x00asm":
+		return bad("is no WebAssembly module: it does not begin with \\0asm (build with GOOS=wasip1 GOARCH=wasm, or for wasm32-wasip1)")
+	case len(head) < 8:
+		return bad("is cut off: a WebAssembly module has at least 8 bytes")
+	case string(head[4:8]) == "\x0d\x00\x01\x00":
+		return bad("is a WebAssembly component; dhow runs core modules: build it for wasm32-wasip1 (WASI preview 1)")
+	case string(head[4:8]) != "\x01\x00\x00\x00":
+		return bad("has an unknown WebAssembly version (bytes % x)", head[4:8])
+	}
+	return nil
+}
+
+// upload sends modules that the cluster does not have yet.
+func (a *app) upload(ctx context.Context, c *client.Client, modules ...module) error {
+	var digests []string
+	byDigest := map[string]module{}
+	for _, m := range modules {
+		if _, twice := byDigest[m.digest]; !twice {
+			digests = append(digests, m.digest)
+		}
+		byDigest[m.digest] = m
+	}
+	if len(digests) == 0 {
+		return nil
+	}
+	res, err := c.Artifacts.Stat(ctx, &dhowv1.StatRequest{Digests: digests})
+	if err != nil {
+		return timedOut(ctx, err)
+	}
+	for _, have := range res.GetArtifacts() {
+		delete(byDigest, have.GetMeta().GetName())
+	}
+	for _, d := range digests {
+		if m, missing := byDigest[d]; missing {
+			if _, err := a.uploadOne(ctx, c, m); err != nil {
+				return timedOut(ctx, err)
+			}
+		}
+	}
+	return nil
+}
+
+// uploadOne streams a file, with progress when it takes a while.
+func (a *app) uploadOne(ctx context.Context, c *client.Client, m module) (*dhowv1.Artifact, error) {
+	f, err := os.Open(m.path)
+	if err != nil {
+		return nil, spec.Errorf(spec.CodeInvalid, "%w", err)
+	}
+	defer func() { _ = f.Close() }()
+	name := filepath.Base(m.path)
+	stream, err := c.Artifacts.Upload(ctx)
+	if err != nil {
+		return nil, err
+	}
+	line, start := a.progress(), a.now()
+	defer line.Clear()
+	err = stream.Send(&dhowv1.UploadRequest{Part: &dhowv1.UploadRequest_Header{
+		Header: &dhowv1.UploadHeader{Digest: m.digest, Size: uint64(m.size), File: name},
+	}})
+	sent, buf := int64(0), make([]byte, wire.ChunkSize)
+	for err == nil {
+		n, rerr := io.ReadFull(f, buf)
+		if n > 0 {
+			err = stream.Send(&dhowv1.UploadRequest{Part: &dhowv1.UploadRequest_Chunk{Chunk: buf[:n]}})
+			sent += int64(n)
+		}
+		if rerr != nil {
+			if !errors.Is(rerr, io.EOF) && !errors.Is(rerr, io.ErrUnexpectedEOF) {
+				err = spec.Errorf(spec.CodeInvalid, "read %s: %w", m.path, rerr)
+			}
+			break
+		}
+		if a.now().Sub(start) > progressAfter {
+			line.Update(fmt.Sprintf("%s: uploading %s of %s (%d%%)", name, output.Bytes(uint64(sent)), output.Bytes(uint64(m.size)), 100*sent/max(m.size, 1)))
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	// After a failed Send, this tells why.
+	res, err := stream.CloseAndReceive()
+	if err != nil {
+		return nil, fmt.Errorf("upload %s: %w", m.path, err)
+	}
+	return res.GetArtifact(), nil
+}
