@@ -83,18 +83,24 @@ func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.clock.Lo
 
 func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 	t.Helper()
-	w := &world{t: t, peers: &fakePeers{}}
+	s, err := store.Open(filepath.Join(t.TempDir(), "state"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &direct{s: s}
+	s.SetProposer(d)
+	return newWorldOn(t, s, append([]func(*api.Config){func(c *api.Config) { c.Reads = d }}, change...)...)
+}
+
+func newWorldOn(t testing.TB, s *store.Store, change ...func(*api.Config)) *world {
+	t.Helper()
+	w := &world{t: t, peers: &fakePeers{}, store: s}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	var err error
 	if w.ca, err = pki.NewCA("testcluster", w.now()); err != nil {
 		t.Fatal(err)
 	}
-	if w.store, err = store.Open(filepath.Join(t.TempDir(), "state"), store.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	w.direct = &direct{s: w.store}
-	w.store.SetProposer(w.direct)
 	log := slog.New(slog.DiscardHandler)
 	if w.blobs, err = registry.Open(registry.Config{Dir: filepath.Join(t.TempDir(), "blobs"), Now: w.now, Logger: log}); err != nil {
 		t.Fatal(err)
@@ -103,13 +109,14 @@ func newWorld(t testing.TB, change ...func(*api.Config)) *world {
 		Server: "s1", Store: w.store, Caller: api.Caller, Servers: func() []string { return []string{w.addr} }, Now: w.now, Logger: log,
 	})
 	w.config = api.Config{
-		Server: "s1", Version: "test", Store: w.store, Reads: w.direct, CA: w.ca, Blobs: w.blobs, Copies: w.peers,
+		Server: "s1", Version: "test", Store: w.store, CA: w.ca, Blobs: w.blobs, Copies: w.peers,
 		Sessions: w.hub, Agents: w.hub, Peers: w.peers, Cluster: w.peers, Now: w.now, Logger: log,
 		PeerService: peer.NewService(peer.Config{Caller: api.Caller, Logger: log}),
 	}
 	for _, f := range change {
 		f(&w.config)
 	}
+	w.direct, _ = w.config.Reads.(*direct)
 	creds := w.issue(pki.Server, "s1")
 	a, handler := api.New(w.config)
 	srv := api.NewServer(handler, creds.ServerTLS(), log)
