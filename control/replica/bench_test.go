@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,7 +16,7 @@ func BenchmarkPropose(b *testing.B) {
 			s := c.leader()
 			var n atomic.Int64
 			file := strings.Repeat("x", 200)
-			b.SetParallelism(64 / max(1, min(64, procs())))
+			b.SetParallelism(max(1, 64/runtime.GOMAXPROCS(0)))
 			b.ReportAllocs()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {

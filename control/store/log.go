@@ -122,6 +122,7 @@ func (l *Log) Append(first uint64, entries [][]byte) error {
 	if err := l.commit(b, pebble.Sync); err != nil {
 		return err
 	}
+	l.s.space.wrote(size)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.first == 0 || first < l.first {

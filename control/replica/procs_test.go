@@ -1,5 +1,0 @@
-package replica_test
-
-import "runtime"
-
-func procs() int { return runtime.GOMAXPROCS(0) }
