@@ -37,7 +37,8 @@ func appendLine(b []byte, at time.Time, source dhowv1.LogSource, whole bool, tex
 // a torn write.
 func parseLine(b []byte) (*dhowv1.LogLine, bool) {
 	const head = len(timeFormat) + len(" stdout F ")
-	if len(b) < head || b[len(timeFormat)] != ' ' {
+	// The time package would take a comma, too.
+	if len(b) < head || b[len(timeFormat)] != ' ' || b[len("2006-01-02T15:04:05")] != '.' {
 		return nil, false
 	}
 	at, err := time.Parse(timeFormat, string(b[:len(timeFormat)]))

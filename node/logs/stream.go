@@ -82,6 +82,7 @@ func (s *stream) append(b []byte) (n int, opened bool) {
 		}
 		opened = true
 	}
+	fresh := len(b)
 	if s.torn {
 		b = append([]byte{'\n'}, b...)
 	}
@@ -93,7 +94,7 @@ func (s *stream) append(b []byte) (n int, opened bool) {
 	s.size += int64(n)
 	if err != nil {
 		s.torn = n > 0 && b[n-1] != '\n' || n == 0 && s.torn
-		s.lose(len(b)-n, err)
+		s.lose(max(fresh-n, 1), err)
 		return n, opened
 	}
 	s.torn, s.lost = false, 0
