@@ -37,12 +37,12 @@ func appendLine(b []byte, at time.Time, source dhowv1.LogSource, whole bool, tex
 // a torn write.
 func parseLine(b []byte) (*dhowv1.LogLine, bool) {
 	const head = len(timeFormat) + len(" stdout F ")
-	// The time package would take a comma, too.
-	if len(b) < head || b[len(timeFormat)] != ' ' || b[len("2006-01-02T15:04:05")] != '.' {
+	if len(b) < head || b[len(timeFormat)] != ' ' {
 		return nil, false
 	}
 	at, err := time.Parse(timeFormat, string(b[:len(timeFormat)]))
-	if err != nil {
+	// The time package takes more than it writes, such as a comma.
+	if err != nil || at.Format(timeFormat) != string(b[:len(timeFormat)]) {
 		return nil, false
 	}
 	l := &dhowv1.LogLine{Time: timestamppb.New(at)}
