@@ -145,7 +145,8 @@ func (k *Cache) Open(ctx context.Context, digest string) (path string, release f
 		k.mu.Lock()
 		if e := k.entries[h]; e != nil && !e.partial && e.verified {
 			defer k.mu.Unlock()
-			return k.holdLocked(e)
+			e.held++
+			return k.handOutLocked(e)
 		}
 		f := k.flights[h]
 		if f == nil {
@@ -153,17 +154,16 @@ func (k *Cache) Open(ctx context.Context, digest string) (path string, release f
 		}
 		f.waiters++
 		k.mu.Unlock()
-		if again, err := k.await(ctx, h, f); err != nil {
-			return "", nil, err
-		} else if again {
-			continue
-		}
-		k.mu.Lock()
-		if e := k.entries[h]; e != nil && !e.partial {
+		e, err := k.await(ctx, f)
+		switch {
+		case err == nil:
+			k.mu.Lock()
 			defer k.mu.Unlock()
-			return k.holdLocked(e)
+			return k.handOutLocked(e)
+		case ctx.Err() != nil || !errors.Is(err, context.Canceled):
+			return "", nil, err
 		}
-		k.mu.Unlock() // evicted in between: it is small room here; fetch again
+		// Others cancelled what this call had joined.
 	}
 }
 
@@ -194,8 +194,8 @@ func (k *Cache) totalLocked() int64 {
 	return n
 }
 
-func (k *Cache) holdLocked(e *entry) (string, func(), error) {
-	e.held++
+// handOutLocked gives a held entry to a caller.
+func (k *Cache) handOutLocked(e *entry) (string, func(), error) {
 	e.used = k.c.Now()
 	_ = os.Chtimes(e.path, e.used, e.used) // for the order after a restart
 	return e.path, sync.OnceFunc(func() {

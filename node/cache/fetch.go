@@ -19,6 +19,7 @@ type flight struct {
 	cancel  context.CancelFunc
 	waiters int // under Cache.mu; the last one to leave cancels
 	done    chan struct{}
+	entry   *entry // held once for each waiter
 	err     error
 }
 
@@ -33,29 +34,34 @@ func (k *Cache) takeOffLocked(ctx context.Context, h string) *flight {
 		err := k.get(ctx, h)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		f.err = err
 		delete(k.flights, h)
+		if f.err = err; err == nil {
+			f.entry = k.entries[h]
+			f.entry.held += f.waiters
+		}
 		close(f.done)
 	}()
 	return f
 }
 
-// await waits for a flight. Again tells that others cancelled it.
-func (k *Cache) await(ctx context.Context, h string, f *flight) (again bool, err error) {
+// await waits for a flight and returns its entry, held.
+func (k *Cache) await(ctx context.Context, f *flight) (*entry, error) {
 	select {
 	case <-f.done:
+		return f.entry, f.err
 	case <-ctx.Done():
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if f.waiters--; f.waiters == 0 {
-			f.cancel()
-		}
-		return false, fmt.Errorf("artifact sha256:%s: %w", h, ctx.Err())
 	}
-	if errors.Is(f.err, context.Canceled) && ctx.Err() == nil {
-		return true, nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.entry, f.err
+	default:
 	}
-	return false, f.err
+	if f.waiters--; f.waiters == 0 {
+		f.cancel()
+	}
+	return nil, ctx.Err()
 }
 
 // get makes the artifact whole and verified on disk.
@@ -122,7 +128,12 @@ func (k *Cache) notePartial(h string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	path := k.path(h, true)
-	if info, err := os.Stat(path); err == nil {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+	case info.Size() == 0:
+		_ = os.Remove(path)
+	default:
 		k.entries[h] = &entry{path: path, size: info.Size(), used: k.c.Now(), partial: true}
 	}
 }
@@ -144,7 +155,8 @@ var errMismatch = errors.New("its content does not have its digest")
 // fetch continues the partial file, if any, and gives it its place when whole.
 // It goes on after a broken connection as long as that brought something.
 func (k *Cache) fetch(ctx context.Context, h string) error {
-	for resumed := false; ; {
+	mismatches := 0
+	for {
 		before := k.partialSize(h)
 		err := k.fetchOnce(ctx, h)
 		switch {
@@ -152,16 +164,13 @@ func (k *Cache) fetch(ctx context.Context, h string) error {
 			return k.place(h)
 		case errors.Is(err, errMismatch):
 			k.forget(h)
-			if before == 0 && !resumed {
+			if mismatches++; before == 0 || mismatches > 1 {
 				return spec.Errorf(spec.CodeInternal, "%w: what was sent is not what was asked for", err)
 			}
-			resumed = false
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case fsx.Full(err) || k.partialSize(h) <= before:
 			return err
-		default:
-			resumed = true
 		}
 	}
 }
