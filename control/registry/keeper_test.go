@@ -210,7 +210,7 @@ func TestReplicateDoesNotWaitForTheSlow(t *testing.T) {
 		if err := k.Run(ctx); err != nil { // ends the copy to c, else synctest complains
 			t.Error(err)
 		}
-		cl.stall["b"] = true
+		cl.set(cl.stall, "b", true)
 		short, end := context.WithTimeout(t.Context(), time.Second)
 		defer end()
 		if err := cl.keeperOf("a").Replicate(short, digestOf(content)); spec.CodeOf(err) != spec.CodeTimeout {
@@ -308,7 +308,7 @@ func TestKeeperRemovesOrphansInTime(t *testing.T) {
 		r.set(digestOf(kept), true)
 		run(t, cl.keeper("a", r))
 		for range 5 {
-			time.Sleep(minAge / 5)
+			time.Sleep((minAge - time.Minute) / 5)
 			s.Has(digestOf(asked))
 		}
 		if _, err := s.Stat(digestOf(orphan)); err != nil {

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,13 +287,12 @@ func TestRenewal(t *testing.T) {
 		now := func() time.Time { return time.Now().AddDate(30, 0, 0) }
 		node := issue(t, ca, now, Node, "n1")
 		first := node.NotAfter()
-		server := true
-		signed := 0
-		changes := 0
-		node.OnChange(func() { changes++ })
+		var down atomic.Bool
+		var signed, changes atomic.Int32
+		node.OnChange(func() { changes.Add(1) })
 		r := &Renewer{Credentials: node, Logger: slog.New(slog.DiscardHandler), Sign: func(ctx context.Context, csr []byte) ([]byte, []byte, error) {
-			signed++
-			if !server {
+			signed.Add(1)
+			if down.Load() {
 				return nil, nil, spec.Errorf(spec.CodeUnavailable, "no server")
 			}
 			return ca.Signer(node.Identity(), now)(ctx, csr)
@@ -301,19 +301,19 @@ func TestRenewal(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
 		time.Sleep(Lifetime*2/3 - time.Hour)
-		if signed != 0 {
+		if signed.Load() != 0 {
 			t.Error("renewed too early")
 		}
-		server = false
+		down.Store(true)
 		time.Sleep(26 * time.Hour)
-		if signed < 10 || signed > 60 {
-			t.Errorf("tried %d times in a day", signed)
+		if n := signed.Load(); n < 10 || n > 60 {
+			t.Errorf("tried %d times in a day", n)
 		}
-		server = true
+		down.Store(false)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if !node.NotAfter().After(first) || changes != 1 {
-			t.Errorf("not renewed; %d changes", changes)
+		if !node.NotAfter().After(first) || changes.Load() != 1 {
+			t.Errorf("not renewed; %d changes", changes.Load())
 		}
 		again, err := Load(node.dir, now)
 		if err != nil || !again.NotAfter().Equal(node.NotAfter()) {
