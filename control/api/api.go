@@ -36,6 +36,7 @@ func New(c Config) (*API, http.Handler) {
 		connect.WithReadMaxBytes(wire.MaxMessage),
 		connect.WithInterceptors(wire.Server(a.internal)),
 		connect.WithRecover(a.recovered),
+		wire.StrictJSON(),
 		// A LAN does not pay for compression, and small answers grow by it.
 		connect.WithCompressMinBytes(16 << 10),
 	}

@@ -51,14 +51,22 @@ func (o objects) Watch(ctx context.Context, req *dhowv1.WatchRequest, out *conne
 			return err
 		}
 		from = rev
-	} else if err := o.reach(ctx, from); err != nil {
-		return err
+	} else {
+		if err := o.reach(ctx, from); err != nil {
+			return err
+		}
 	}
 	w, err := o.c.Store.Watch(from, sels...)
 	if err != nil {
 		return err
 	}
 	defer w.Close()
+	if req.GetRevision() != 0 {
+		// So that the client knows at once that it will be told.
+		if err := send(&dhowv1.WatchResponse{Revision: from}); err != nil {
+			return err
+		}
+	}
 	return o.follow(ctx, w, sels, send)
 }
 
