@@ -79,7 +79,7 @@ e2e: build ## separate processes, killed in many ways
 bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader ## all figures of docs/benchmarks.md, from the built binary
 
 bench-size bench-deploy bench-up bench-idle bench-heal bench-leader: build
-	$(GO) run ./bench/figures -bin $(BIN) $(@:bench-%=%)
+	cd bench && $(GO) run ./figures -bin ../$(BIN) $(@:bench-%=%)
 
 vuln: ## known vulnerabilities in what we import
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...

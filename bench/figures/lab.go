@@ -216,7 +216,7 @@ func (l *lab) agent(ctx context.Context, binary, name, join string, more ...stri
 
 // push uploads a guest and returns its digest.
 func (l *lab) push(ctx context.Context, guest string) (string, error) {
-	out, err := l.dhow(ctx, "push", filepath.Join(l.bin, "guests", guest+".wasm"), "--quiet")
+	out, err := l.dhow(ctx, "push", filepath.Join(l.bin, "guests", guest+".wasm"))
 	if err != nil {
 		return "", err
 	}
