@@ -80,7 +80,7 @@ func (p *pass) Create(b heal.Birth) {
 // labelsOf are the labels of a group's new instances.
 func (p *pass) labelsOf(g *heal.Group) map[string]string {
 	if p.of != g {
-		p.of, p.batch, p.labels = g, nil, nil
+		p.of, p.shape, p.labels = g, nil, nil
 	}
 	if p.labels == nil {
 		p.labels = map[string]string{}

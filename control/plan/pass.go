@@ -29,6 +29,7 @@ type pass struct {
 	// Of the group that was placed last.
 	batch  *schedule.Batch
 	of     *heal.Group
+	shape  *schedule.Shape
 	labels map[string]string
 
 	tales tales
@@ -235,10 +236,8 @@ func (p *pass) WakeAt(s *heal.Slot, at time.Time) {
 // find finds a node for an instance of the group.
 func (p *pass) find(g *heal.Group, avoid string) (string, bool) {
 	sh := p.s.shapeOf(g)
-	if p.of != g {
-		p.of, p.batch, p.labels = g, nil, nil
-	}
-	if p.batch == nil {
+	if p.of != g || p.shape != sh {
+		p.of, p.shape, p.labels = g, sh, nil
 		p.batch = p.s.cluster.Batch(sh, g.Counts)
 	}
 	return p.batch.Place(avoid)

@@ -414,3 +414,16 @@ func TestEndedAreBounded(t *testing.T) {
 	w.obey()
 	want(t, "ready", w.get("web").GetStatus().GetReady(), 10)
 }
+
+func TestRolloutWithAHostPort(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	port := func(w *dhowv1.Workload) {
+		w.Spec.Template.Tasks[0].Ports = []*dhowv1.Port{{Name: "http", Port: 80, HostPort: 8080}}
+	}
+	w.workload("web", 1, template("a"), port)
+	w.obey()
+	w.workload("web", 1, template("b"), port)
+	w.obey()
+	want(t, "updated", w.get("web").GetStatus().GetUpdated(), 1)
+}

@@ -31,8 +31,7 @@ type world struct {
 	uids    int
 	now     time.Time
 	state   *State
-	after   *invariant.Checker // of what has happened
-	planned *invariant.Checker // of what the planner meant to happen
+	checker *invariant.Checker
 	facts   map[string]liveness.Gossip
 	events  []string // reasons
 	plans   int
@@ -41,7 +40,7 @@ type world struct {
 func newWorld(t tb) *world {
 	return &world{
 		t: t, objs: map[string]*dhowv1.Object{}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
-		state: NewState(), after: invariant.New(), planned: invariant.New(), facts: map[string]liveness.Gossip{},
+		state: NewState(), checker: invariant.New(), facts: map[string]liveness.Gossip{},
 	}
 }
 
@@ -76,10 +75,8 @@ func (w *world) del(r *dhowv1.Ref) {
 
 func (w *world) tell(ev *dhowv1.WatchEvent) {
 	w.t.Helper()
-	for _, c := range []*invariant.Checker{w.after, w.planned} {
-		if err := c.Observe(ev); err != nil {
-			w.t.Fatalf("%v", err)
-		}
+	if err := w.checker.Observe(ev); err != nil {
+		w.t.Fatalf("%v", err)
 	}
 	w.state.Apply(ev)
 }
@@ -87,7 +84,7 @@ func (w *world) tell(ev *dhowv1.WatchEvent) {
 // apply makes the changes of a plan.
 func (w *world) apply(p Plan) {
 	w.t.Helper()
-	if err := w.planned.Propose(p.Changes); err != nil {
+	if err := w.checker.Propose(p.Changes); err != nil {
 		w.t.Fatalf("plan %d: %v", w.plans, err)
 	}
 	for _, c := range p.Changes {
@@ -318,6 +315,9 @@ func (w *world) act() (changed bool) {
 		case n == nil || !n.GetSession().GetConnected():
 		case i.GetSpec().GetDesired() == dhowv1.Desired_DESIRED_STOP:
 			w.report(i, stopped, false)
+			changed = true
+		case i.GetStatus().GetState() == dhowv1.InstanceState_INSTANCE_STATE_STOPPING:
+			w.report(i, failed, false)
 			changed = true
 		case !i.GetStatus().GetReady():
 			w.report(i, running, true)

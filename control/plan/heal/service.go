@@ -76,7 +76,7 @@ func (g *Group) roll(env Env) {
 	}
 	n := int(g.replicas)
 	starts := n + surge(n) - g.tally.live
-	stops := g.tally.ready - (n - unavailable(n))
+	stops := g.tally.ready - (n - g.unavailable())
 	left := g.outdated[:0]
 	for k, s := range g.outdated {
 		if env.Full() {
@@ -136,5 +136,24 @@ func (s *Slot) step(env Env, starts, stops *int) {
 // surge is how many more than wanted may exist: a quarter, rounded up.
 func surge(n int) int { return (n + 3) / 4 }
 
-// unavailable is how many may be missing: a quarter, rounded down.
-func unavailable(n int) int { return n / 4 }
+// unavailable is how many may be missing: a quarter, rounded down. But where an
+// instance has a port of its node to itself, a second one beside it often has
+// no place: then one may be missing at least.
+func (g *Group) unavailable() int {
+	n := int(g.replicas) / 4
+	if n == 0 && g.hostPorts() {
+		return 1
+	}
+	return n
+}
+
+func (g *Group) hostPorts() bool {
+	for _, t := range g.Current().GetTemplate().GetTasks() {
+		for _, p := range t.GetPorts() {
+			if p.GetHostPort() != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -14,7 +14,11 @@ type Slot struct {
 	// Wake is when the slot is looked at again; kept by Env.
 	Wake time.Time
 
-	insts  []*Instance // by attempt
+	insts []*Instance // by attempt
+	// attempts is one more than the latest attempt there ever was, as far as is
+	// known: what is removed counts, too.
+	attempts uint32
+
 	tally  tally
 	dirty  bool
 	busy   bool // being decided on; its changes need no second look
@@ -126,6 +130,7 @@ func (s *Slot) put(i *Instance) {
 	if !found {
 		s.insts = slices.Insert(s.insts, at, i)
 	}
+	s.attempts = max(s.attempts, i.attempt()+1)
 	s.recount()
 }
 
@@ -167,14 +172,11 @@ const (
 func (s *Slot) birth(why StopReason, replaces *Instance, now time.Time) Birth {
 	g := s.Group
 	b := Birth{Slot: s, Revision: g.current, Why: why, Replaces: replaces}
-	if replaces != nil {
-		b.Attempt = replaces.attempt() + 1 // also when it is gone already
-	}
+	b.Attempt = s.attempts
 	last := s.last()
 	if last == nil {
 		return b
 	}
-	b.Attempt = max(b.Attempt, last.attempt()+1)
 	for _, i := range slices.Backward(s.insts) {
 		if i.revision() == g.current {
 			b.Failures = i.failures()

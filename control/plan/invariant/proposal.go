@@ -5,40 +5,66 @@ import (
 	"dhow.dev/dhow/proto/spec"
 )
 
-// Propose takes in what the leader is about to propose as if it had happened
-// in the state that the leader knows, and tells what that broke. Beside what
-// Observe checks: a rollout's bounds, and that only nodes that take instances
-// get some.
+// Propose looks at what the leader is about to propose as if it happened in
+// the state that is known, and tells what that would break. Beside what Observe
+// checks: a rollout's bounds, and that only nodes that take instances get some.
+// Nothing of it is remembered.
 func (c *Checker) Propose(changes []*dhowv1.Change) error {
-	for _, ch := range changes {
-		if d := ch.GetDelete(); d != nil {
-			c.remove(d)
-			continue
+	var undo []func()
+	defer func() {
+		for k := len(undo) - 1; k >= 0; k-- {
+			undo[k]()
 		}
-		if l := ch.GetLiveness(); l != nil {
-			if n := c.nodes[l.GetNode()]; n != nil {
-				c.nodes[l.GetNode()] = &dhowv1.Node{
-					Meta: n.GetMeta(), Spec: n.GetSpec(), Info: n.GetInfo(), Session: n.GetSession(), Liveness: l.GetLiveness(),
+	}()
+	for _, ch := range changes {
+		switch op := ch.GetOp().(type) {
+		case *dhowv1.Change_Delete:
+			if d := op.Delete; d.GetKind() == dhowv1.Kind_KIND_INSTANCE {
+				if old := c.instances[d.GetNamespace()+"/"+d.GetName()]; old != nil {
+					undo = append(undo, func() { c.link(old) })
+					c.unlink(old)
 				}
 			}
-			continue
-		}
-		i := ch.GetPut().GetInstance()
-		if i == nil {
-			continue
-		}
-		old := c.instances[id(i)]
-		if err := c.Put(ch.GetPut()); err != nil {
-			return err
-		}
-		if err := c.admitted(old, i); err != nil {
-			return err
-		}
-		if err := c.rolls(old, i); err != nil {
-			return err
+		case *dhowv1.Change_Liveness:
+			name := op.Liveness.GetNode()
+			if n := c.nodes[name]; n != nil {
+				undo = append(undo, func() { c.nodes[name] = n })
+				c.nodes[name] = &dhowv1.Node{
+					Meta: n.GetMeta(), Spec: n.GetSpec(), Info: n.GetInfo(), Session: n.GetSession(), Liveness: op.Liveness.GetLiveness(),
+				}
+			}
+		case *dhowv1.Change_Put:
+			i := op.Put.GetInstance()
+			if i == nil {
+				continue
+			}
+			old := c.instances[id(i)]
+			undo = append(undo, func() { c.restore(i, old) })
+			if err := c.proposed(old, i); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+func (c *Checker) restore(i, old *dhowv1.Instance) {
+	c.unlink(i)
+	if old != nil {
+		c.link(old)
+	} else {
+		delete(c.uids, i.GetMeta().GetUid())
+	}
+}
+
+func (c *Checker) proposed(old, i *dhowv1.Instance) error {
+	if err := c.putInstance(i); err != nil {
+		return err
+	}
+	if err := c.admitted(old, i); err != nil {
+		return err
+	}
+	return c.rolls(old, i)
 }
 
 // admitted checks that a node that is given an instance takes any.
@@ -83,7 +109,11 @@ func (c *Checker) rolls(old, i *dhowv1.Instance) error {
 			}
 		}
 	}
-	if stopped && ready < replicas-replicas/4 {
+	missing := replicas / 4
+	if missing == 0 && hostPorts(w) {
+		missing = 1
+	}
+	if stopped && ready < replicas-missing {
 		return broken(5, "stopping %s leaves %d of %d ready", id(i), ready, replicas)
 	}
 	if old == nil && live-moving > replicas+(replicas+3)/4 {
@@ -94,4 +124,17 @@ func (c *Checker) rolls(old, i *dhowv1.Instance) error {
 
 func serves(i *dhowv1.Instance) bool {
 	return i.GetStatus().GetReady() && i.GetStatus().GetState() == dhowv1.InstanceState_INSTANCE_STATE_RUNNING
+}
+
+// hostPorts tells whether a second instance beside the first may have no place
+// for want of a port.
+func hostPorts(w *dhowv1.Workload) bool {
+	for _, t := range w.GetSpec().GetTemplate().GetTasks() {
+		for _, p := range t.GetPorts() {
+			if p.GetHostPort() != 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
