@@ -29,6 +29,8 @@ type CGIConfig struct {
 	// MaxQueue is how many requests wait for a run; more are answered with
 	// 503. Default 16 * MaxConcurrent; negative means none.
 	MaxQueue int
+	// Now is the clock for deadlines of connections. Default time.Now.
+	Now func() time.Time
 	// Observe is called after each run, from many goroutines; may be nil.
 	Observe func(Exit, time.Duration)
 }
@@ -65,6 +67,9 @@ func NewCGI(m *Module, c CGIConfig) *CGI {
 	}
 	if c.MaxQueue == 0 {
 		c.MaxQueue = 16 * c.MaxConcurrent
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if len(c.Args) == 0 {
 		c.Args = []string{"cgi"}
@@ -137,23 +142,36 @@ func (c *CGI) enter(ctx context.Context) bool {
 func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body io.Reader) {
 	ctx, cancel := context.WithTimeout(r.Context(), c.c.Timeout)
 	defer cancel()
-	out := newResponse(w, c.c.MaxHeader, cancel)
-	// A guest that is in a read or write of the network is not in guest code:
-	// the deadlines bring it back.
-	unblock := context.AfterFunc(ctx, func() { out.interrupt(r.Context().Err() != nil) })
-	exit, used, err := c.run(ctx, Config{
+	guest, stop := context.WithCancel(ctx)
+	defer stop()
+	out := newResponse(w, c.c.MaxHeader, stop)
+	if body != nil {
+		// Else the server would read the body to its end before it answers.
+		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 is so anyway
+	}
+	// A guest that waits for the network is not in guest code: deadlines bring
+	// it back.
+	interrupted := make(chan struct{})
+	undo := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		out.interrupt(c.c.Now().Add(writeGrace))
+	})
+	exit, used, err := c.run(guest, Config{
 		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr, MemoryLimit: c.c.MemoryLimit,
 	})
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
-	unblock()
+	if !undo() {
+		<-interrupted
+		out.dead = true
+	}
 	if err == nil && c.c.Observe != nil {
 		c.c.Observe(exit, used)
 	}
 	switch {
-	case err != nil:
-		out.fail(http.StatusBadGateway, "the module could not be started")
 	case late:
 		out.fail(http.StatusGatewayTimeout, fmt.Sprintf("the module did not answer within %v", c.c.Timeout))
+	case err != nil:
+		out.fail(http.StatusBadGateway, "the module could not be started")
 	case exit.Reason != ExitedReason:
 		out.fail(http.StatusBadGateway, "the module failed: "+exit.Reason)
 	default:

@@ -29,6 +29,7 @@ type response struct {
 	broken   error      // why the guest's output is of no use
 	pending  bool       // a flush is due
 	finished bool
+	dead     bool // the connection was interrupted; after the run
 	flush    *time.Timer
 }
 
@@ -107,21 +108,16 @@ func (o *response) flushNow() {
 	}
 }
 
-// interrupt makes reads of the request return, and, where nobody would
-// see an answer anyway, writes too.
-func (o *response) interrupt(gone bool) {
+// interrupt makes reads of the request return, and soon writes of the answer
+// too. The connection is of no use for another request after it.
+func (o *response) interrupt(writeUntil time.Time) {
 	rc := http.NewResponseController(o.w)
-	past := time.Unix(1, 0)
-	_ = rc.SetReadDeadline(past) // not every ResponseWriter has a connection
-	if gone {
-		_ = rc.SetWriteDeadline(past)
-		return
-	}
-	// A guest may hold mu in a write that its client does not take.
-	_ = rc.SetWriteDeadline(time.Now().Add(writeGrace)) //nolint:forbidigo // the connection's clock
+	// Not every ResponseWriter has a connection.
+	_ = rc.SetReadDeadline(time.Unix(1, 0))
+	_ = rc.SetWriteDeadline(writeUntil)
 }
 
-// writeGrace is how long an answer may take to write after the run's end.
+// writeGrace is how long an answer may take to be written after an interrupt.
 const writeGrace = 5 * time.Second
 
 // fail answers with an error of ours, or, if the guest's answer is on its way,
@@ -134,21 +130,21 @@ func (o *response) fail(status int, message string) {
 	if broken != nil {
 		status, message = http.StatusBadGateway, broken.Error()
 	}
+	if o.dead {
+		o.w.Header().Set("Connection", "close")
+	}
 	http.Error(o.w, message, status)
 }
 
 // finish ends the answer of a guest that exited.
 func (o *response) finish(exit Exit) {
-	sent, broken := o.close()
 	switch {
-	case broken != nil && sent:
-		panic(http.ErrAbortHandler)
-	case broken != nil:
-		http.Error(o.w, broken.Error(), http.StatusBadGateway)
-	case !sent && exit.Code != 0:
-		http.Error(o.w, fmt.Sprintf("the module exited with code %d before its header was complete", exit.Code), http.StatusBadGateway)
-	case !sent:
-		http.Error(o.w, "the module wrote no header: a header, an empty line and a body are expected", http.StatusBadGateway)
+	case !o.sent && exit.Code != 0:
+		o.fail(http.StatusBadGateway, fmt.Sprintf("the module exited with code %d before its header was complete", exit.Code))
+	case !o.sent || o.broken != nil || o.dead:
+		o.fail(http.StatusBadGateway, "the module wrote no header: a header, an empty line and a body are expected")
+	default:
+		o.close()
 	}
 }
 

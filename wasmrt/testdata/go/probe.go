@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -114,7 +115,7 @@ func cgi(query string) {
 	case query == "noheader":
 		fmt.Print("hello")
 	case strings.HasPrefix(query, "header="):
-		h, _ := strconv.Unquote(strings.ReplaceAll(`"`+query[len("header="):]+`"`, "%20", " "))
+		h, _ := url.PathUnescape(query[len("header="):])
 		fmt.Print(h)
 	default:
 		body, _ := io.ReadAll(os.Stdin)
