@@ -91,7 +91,7 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	fs := o.FS
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(fs, dir); err != nil {
 		return nil, openError(dir, err)
 	}
 	id, err := checkFormat(fs, dir, o.ClusterID)
