@@ -62,9 +62,24 @@ func command(digest string, args ...string) *dhowv1.Task {
 	}
 }
 
-func newRuntime(tb testing.TB, a *shelf, dir string) *wasm.Runtime {
+// codeDir holds machine code, shared by the tests of one run.
+var codeDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "wasm-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	codeDir = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func newRuntime(tb testing.TB, a *shelf) *wasm.Runtime {
 	tb.Helper()
-	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: filepath.Join(dir, "code")})
+	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: codeDir})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -83,7 +98,7 @@ func TestConformance(t *testing.T) {
 			}
 			brokenDigest := a.add(t, broken)
 			runtimetest.Run(t, runtimetest.Harness{
-				New: func(t *testing.T, dir string) runtime.Runtime { return newRuntime(t, a, dir) },
+				New: func(t *testing.T, _ string) runtime.Runtime { return newRuntime(t, a) },
 				Close: func(t *testing.T, r runtime.Runtime) {
 					if err := r.(*wasm.Runtime).Close(); err != nil {
 						t.Error(err)
@@ -115,7 +130,7 @@ func TestConformance(t *testing.T) {
 // TestStopInterrupts: a guest in a tight loop ends with the code of SIGTERM.
 func TestStopInterrupts(t *testing.T) {
 	a := &shelf{}
-	r := newRuntime(t, a, t.TempDir())
+	r := newRuntime(t, a)
 	defer r.Close()
 	var out signal = make(chan string, 8)
 	task := newTask(t, command(a.add(t, wasmtest.Guest(t, "c/probe.c")), "spin"))
@@ -142,7 +157,7 @@ func TestStopInterrupts(t *testing.T) {
 // TestGuestKnowsItsTask covers argv, the environment and standard input.
 func TestGuestKnowsItsTask(t *testing.T) {
 	a := &shelf{}
-	r := newRuntime(t, a, t.TempDir())
+	r := newRuntime(t, a)
 	defer r.Close()
 	digest := a.add(t, wasmtest.Guest(t, "c/probe.c"))
 	n := uint32(0)
@@ -184,7 +199,7 @@ func TestGuestKnowsItsTask(t *testing.T) {
 // TestWhyItCannotRun covers the reasons that people see.
 func TestWhyItCannotRun(t *testing.T) {
 	a := &shelf{}
-	r := newRuntime(t, a, t.TempDir())
+	r := newRuntime(t, a)
 	defer r.Close()
 	write := func(content string) string {
 		p := filepath.Join(t.TempDir(), "m.wasm")
