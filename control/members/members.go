@@ -52,7 +52,7 @@ type Server struct {
 type Source interface {
 	Members() []gossip.Member
 	Subscribe() (<-chan struct{}, func())
-	Check(member string) error
+	Check(member string)
 }
 
 // Members keeps the facts. Safe for concurrent use.
@@ -93,6 +93,7 @@ func (m *Members) refresh() {
 		return
 	}
 	m.facts.Store(now)
+	m.logger.Debug("membership changed", "nodes", len(now.Nodes), "servers", len(now.Servers))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for ch := range m.subs {
@@ -121,13 +122,10 @@ func (m *Members) Subscribe() (<-chan struct{}, func()) {
 }
 
 // CheckNode has gossip look at once whether the node's process died, because
-// its session ended. The facts change if it did.
+// its session ended. It returns at once; the facts change if it did.
 func (m *Members) CheckNode(name string) {
-	if m.facts.Load().Nodes[name] != Alive {
-		return
-	}
-	if err := m.source.Check(NodeMember(name)); err != nil {
-		m.logger.Debug("members", "check", name, "error", err)
+	if m.facts.Load().Nodes[name] == Alive {
+		m.source.Check(NodeMember(name))
 	}
 }
 

@@ -46,10 +46,7 @@ func (s *fakeSource) Subscribe() (<-chan struct{}, func()) {
 	return ch, func() {}
 }
 
-func (s *fakeSource) Check(name string) error {
-	s.checked = append(s.checked, name)
-	return nil
-}
+func (s *fakeSource) Check(name string) { s.checked = append(s.checked, name) }
 
 func server(name string, state gossip.State) gossip.Member {
 	return gossip.Member{

@@ -7,22 +7,42 @@ import (
 	"syscall"
 	"time"
 
-	"dhow.dev/dhow/proto/spec"
+	"github.com/hashicorp/serf/serf"
 )
 
 // checkEvent asks all servers to check a member; its payload is the name.
 const checkEvent = "check"
 
 // Check says that there is reason to think that a member died, such as the end
-// of a connection to it. Servers then look whether its machine refuses
-// connections to its gossip port: if it does, the member counts as failed at
-// once, instead of after the seconds that probing takes. Whoever answers, or
-// does not answer at all, is left to probing.
-func (g *Gossip) Check(name string) error {
-	if err := g.serf.UserEvent(checkEvent, []byte(name), false); err != nil {
-		return spec.Errorf(spec.CodeUnavailable, "gossip: ask for a check of %s: %w", name, err)
+// of a connection to it. It returns at once. Servers then look whether the
+// member's machine refuses connections to its gossip port: if it does, the
+// member counts as failed at once, instead of after the seconds that probing
+// takes. Whoever answers, or does not answer at all, is left to probing.
+func (g *Gossip) Check(name string) {
+	select {
+	case g.signs <- name:
+	default: // with so many signs at once, some are lost; probing gives more
 	}
-	return nil
+}
+
+// tell has the servers check a member unless that is old news.
+func (g *Gossip) tell(name string) {
+	g.mu.Lock()
+	busy := g.checking[name]
+	g.mu.Unlock()
+	if _, alive := g.aliveAt(name); busy || !alive {
+		return
+	}
+	if err := g.serf.UserEvent(checkEvent, []byte(name), false); err != nil {
+		g.c.Logger.Debug("gossip", "check", name, "error", err)
+		return
+	}
+	// The event waits for the next tick, unless a packet goes there before.
+	for _, m := range g.serf.Members() {
+		if m.Name != g.c.Name && m.Tags[TagRole] == RoleServer && m.Status == serf.StatusAlive {
+			_, _ = g.serf.Memberlist().Ping(m.Name, &net.UDPAddr{IP: m.Addr, Port: int(m.Port)})
+		}
+	}
 }
 
 // check runs in a goroutine of its own. It ends when the member is found gone

@@ -4,6 +4,7 @@
 package gossip
 
 import (
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -80,6 +81,7 @@ type Gossip struct {
 	c      Config
 	serf   *serf.Serf
 	events chan serf.Event
+	signs  chan string // members whose machine refused a connection
 
 	checks sync.WaitGroup
 
@@ -96,7 +98,7 @@ func New(c Config) (*Gossip, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	g := &Gossip{
-		c: c, events: make(chan serf.Event, 256),
+		c: c, events: make(chan serf.Event, 256), signs: make(chan string, 64),
 		subs: map[chan struct{}]bool{}, checking: map[string]bool{}, gone: map[string]string{},
 	}
 	if c.Dir != "" {
@@ -108,8 +110,12 @@ func New(c Config) (*Gossip, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := g.bind(conf.MemberlistConfig); err != nil {
+		return nil, err
+	}
 	if g.serf, err = serf.Create(conf); err != nil {
-		return nil, spec.Errorf(spec.CodeUnavailable, "gossip on %s: is the address this machine's, and the port free? %w", c.Bind, err)
+		err = spec.Errorf(spec.CodeInvalid, "gossip on %s: %w", c.Bind, err)
+		return nil, errors.Join(err, conf.MemberlistConfig.Transport.Shutdown())
 	}
 	return g, nil
 }

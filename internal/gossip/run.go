@@ -43,6 +43,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 				g.notify()
 				save.Reset(saveEvery)
 			}
+		case member := <-g.signs:
+			g.checks.Go(func() { g.tell(member) })
 		case <-save.C:
 			g.save()
 		}
