@@ -18,14 +18,14 @@ trap cleanup EXIT INT TERM
 step "a server, and three nodes that join it, each a process of its own"
 dhow server --data-dir "$run_dir/server" --name server-1 --api 127.0.0.1:17400 --raft 127.0.0.1:17401 --gossip 127.0.0.1:17402 >"$log" 2>&1 &
 pids+=($!)
-try dhow server wait --timeout 20s
-token=$(dhow token create --role join-node --ttl 1h -o secret)
+try dhow wait server --timeout 20s
+token=$(dhow token create --role join-node --ttl 1h --quiet)
 for n in 1 2 3; do
 	dhow agent --name "node-$n" --join 127.0.0.1:17400 --token "$token" --data-dir "$run_dir/node-$n" --address 127.0.0.1 --gossip 127.0.0.1:0 >"$run_dir/node-$n.log" 2>&1 &
 	pids+=($!)
 	node_pid[$n]=$!
 done
-try dhow node wait --ready 3 --timeout 20s
+try dhow wait nodes --count 3 --timeout 20s
 try dhow node list
 
 examples_deploy
@@ -39,9 +39,10 @@ try curl -sS "http://$address/hello?name=dhow"
 
 victim=$(dhow get instances -l dhow/workload=ticker -o json | sed -nE 's/.*"node": *"node-([0-9])".*/\1/p' | head -1)
 step "node-$victim dies (kill -9); its instance is replaced elsewhere"
+disown "${node_pid[$victim]}"
 kill -9 "${node_pid[$victim]}"
-dhow events -w --workload ticker --until Replaced --timeout 30s
-try dhow wait workload/ticker --ready --timeout 30s
+try dhow wait "node/node-$victim" --state lost --timeout 30s
+try dhow wait workload/ticker --timeout 30s
 try dhow node list
 try dhow get instances -o wide
 

@@ -6,8 +6,8 @@ mkdir -p "$run_dir"
 dhow up --nodes 3 --data-dir "$run_dir/data" &
 up=$!
 trap 'kill -INT $up 2>/dev/null || true; wait $up 2>/dev/null || true' EXIT
-dhow server wait --timeout 20s
-dhow node wait --ready 3 --timeout 20s
+dhow wait server --timeout 20s
+dhow wait nodes --count 3 --timeout 20s
 examples_deploy
 step "it keeps running; in another terminal (bin/ in your PATH), try:"
 cat <<EOF

@@ -86,6 +86,7 @@ func (p *pass) labelsOf(g *heal.Group) map[string]string {
 		p.labels = map[string]string{}
 		maps.Copy(p.labels, g.Workload.GetMeta().GetLabels())
 		maps.Copy(p.labels, g.Current().GetTemplate().GetLabels())
+		p.labels[spec.LabelWorkload] = g.Name
 	}
 	return p.labels
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
@@ -16,18 +17,17 @@ const (
 	LabelZone   = "dhow/zone"
 )
 
+// LabelWorkload names an instance's workload; every instance has it.
+const LabelWorkload = "dhow/workload"
+
 // NodeLabels are what constraints are matched against: those the node was
 // started with, the user's in meta over them, and dhow's own over all. The map
 // is the caller's.
 func NodeLabels(n *dhowv1.Node) map[string]string {
 	info, meta := n.GetInfo(), n.GetMeta()
 	out := make(map[string]string, len(info.GetLabels())+len(meta.GetLabels())+4)
-	for k, v := range info.GetLabels() {
-		out[k] = v
-	}
-	for k, v := range meta.GetLabels() {
-		out[k] = v
-	}
+	maps.Copy(out, info.GetLabels())
+	maps.Copy(out, meta.GetLabels())
 	out[LabelName] = meta.GetName()
 	out[LabelOS] = info.GetOs()
 	out[LabelArch] = info.GetArch()
