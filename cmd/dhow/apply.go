@@ -86,7 +86,7 @@ func (s *set) complete(a *app, d *manifest.Document) error {
 	for _, m := range d.Modules {
 		hashed, err := hashModule(m.Path)
 		if err != nil {
-			return &spec.Error{Code: spec.CodeInvalid, Path: m.Field, Err: err}
+			return &spec.Error{Code: spec.CodeInvalid, Path: m.Field, Message: err.Error()}
 		}
 		m.Source.Artifact = hashed.digest
 		s.modules = append(s.modules, hashed)

@@ -131,7 +131,9 @@ func (a *app) completeServers(cmd *cobra.Command, args []string, word string) ([
 func completeFlags(a *app, root *cobra.Command) {
 	const quiet = cobra.ShellCompDirectiveNoFileComp
 	register := func(flag string, f completer) { _ = root.RegisterFlagCompletionFunc(flag, f) }
-	register("output", cobra.FixedCompletions(output.Formats(), quiet))
+	register("output", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return matching(output.Formats(), word, nil), quiet
+	})
 	register("namespace", a.completeNames(dhowv1.Kind_KIND_NAMESPACE))
 	register("context", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return matching(a.contextNames(), word, nil), quiet

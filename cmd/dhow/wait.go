@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/cmd/internal/output"
@@ -20,6 +21,9 @@ type awaited interface {
 	Observe(e *dhowv1.WatchEvent)
 	Progress() await.Progress
 }
+
+// againEvery is how often progress is brought up to date when nothing happens.
+const againEvery = 200 * time.Millisecond
 
 // waiter follows several judges over one watch and shows their progress.
 type waiter struct {
@@ -96,6 +100,9 @@ func (w *waiter) observe(m *dhowv1.WatchResponse) {
 func (w *waiter) run(ctx context.Context) error {
 	line := w.app.progress()
 	defer line.Clear()
+	// What is shown at most so often must be shown at last.
+	again := time.NewTicker(againEvery)
+	defer again.Stop()
 	w.pending = slices.Clone(w.all)
 	for {
 		texts, blockers, err := w.judge()
@@ -106,6 +113,7 @@ func (w *waiter) run(ctx context.Context) error {
 		select {
 		case m := <-w.events:
 			w.observe(m)
+		case <-again.C:
 		case <-w.resets:
 			for _, j := range w.all {
 				j.Reset()

@@ -26,10 +26,11 @@ type Progress struct {
 
 // NewProgress makes one. On a terminal (live) width tells its columns.
 func NewProgress(w io.Writer, live bool, width func() int, now func() time.Time) *Progress {
-	return &Progress{w: w, live: live, width: width, now: now}
+	return &Progress{w: w, live: live, width: width, now: now, last: now()}
 }
 
-// Update shows a text, unless the last was shown a moment ago.
+// Update shows a text, unless the last was shown, or the work begun, a moment
+// ago: what is over at once needs no progress.
 func (p *Progress) Update(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,7 +39,7 @@ func (p *Progress) Update(text string) {
 		every = redrawEvery
 	}
 	now := p.now()
-	if text == p.shown || (!p.last.IsZero() && now.Sub(p.last) < every) {
+	if text == p.shown || now.Sub(p.last) < every {
 		return
 	}
 	p.last, p.shown = now, text
@@ -59,6 +60,6 @@ func (p *Progress) Clear() {
 	defer p.mu.Unlock()
 	if p.live && p.shown != "" {
 		_, _ = io.WriteString(p.w, "\r\x1b[K")
-		p.shown, p.last = "", time.Time{}
+		p.shown = ""
 	}
 }
