@@ -79,22 +79,28 @@ func (g *Gossip) check(ctx context.Context, name string) {
 }
 
 // refuses tells whether connections to the address are refused, several times
-// in a row.
+// in a row. One that is accepted may have been by a process that is just dying:
+// its connections do not all close at the same moment.
 func (g *Gossip) refuses(ctx context.Context, addr string) bool {
-	for i := range refusals {
-		if i > 0 && !pause(ctx, refusalPause) {
-			return false
-		}
+	for refused, accepted := 0, 0; ; {
 		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
-		if err == nil {
+		switch {
+		case err == nil:
 			_ = conn.Close()
+			refused = 0
+			accepted++
+		case errors.Is(err, syscall.ECONNREFUSED):
+			refused++
+		default:
 			return false
 		}
-		if !errors.Is(err, syscall.ECONNREFUSED) {
+		if refused == enough || accepted == enough {
+			return refused == enough
+		}
+		if !pause(ctx, dialPause) {
 			return false
 		}
 	}
-	return true
 }
 
 // aliveAt tells where serf thinks that a member is alive.

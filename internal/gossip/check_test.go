@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"net"
 	"runtime"
 	"testing"
 
@@ -98,5 +99,24 @@ func TestRefusedProbeLeadsToACheck(t *testing.T) {
 	await(t, a, map[string]State{"server/a": Alive, "node/b": Alive, "node/c": Failed})
 	if _, ok := a.aliveAt("node/c"); !ok {
 		t.Error("serf was faster than the check")
+	}
+}
+
+// A listener that goes away while it is looked at counts as gone.
+func TestCheckOutlastsADyingProcess(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if conn, err := l.Accept(); err == nil {
+			_ = conn.Close()
+		}
+		_ = l.Close()
+	}()
+	g := start(t, Config{Name: "a"})
+	if !g.refuses(t.Context(), l.Addr().String()) {
+		t.Error("taken for alive")
 	}
 }
