@@ -14,6 +14,7 @@ import (
 	"dhow.dev/dhow/control/replica"
 	"dhow.dev/dhow/control/store"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // network hands out loopback connections and can cut them.
@@ -102,10 +103,16 @@ func newCluster(t testing.TB, n int, tune func(*replica.Config)) *cluster {
 func (c *cluster) join(name string, via *server) *server {
 	c.t.Helper()
 	s := c.start(name, filepath.Join(c.root, name), false)
-	if err := via.AddServer(c.ctx(), name, s.addr); err != nil {
-		c.t.Fatalf("add %s: %v", name, err)
+	for {
+		err := via.AddServer(c.ctx(), name, s.addr)
+		if err == nil {
+			return s
+		}
+		if code := spec.CodeOf(err); code != spec.CodeNotLeader && code != spec.CodeUnavailable {
+			c.t.Fatalf("add %s: %v", name, err)
+		}
+		via = c.leader(s) // The machine may be busy enough for an election.
 	}
-	return s
 }
 
 func (c *cluster) ctx() context.Context {

@@ -59,7 +59,7 @@ type Config struct {
 	// Clock defaults to time.Now.
 	Clock func() time.Time
 	// HeartbeatTimeout is how long a follower waits for its leader before it
-	// stands for election. Default 250 ms.
+	// stands for election. Default 300 ms.
 	HeartbeatTimeout time.Duration
 	// After so many entries or bytes of log a snapshot is taken, and the log
 	// cut to half as much. Default 8,192 and 32 MiB.
@@ -75,7 +75,7 @@ func (c Config) withDefaults() Config {
 		c.Clock = time.Now
 	}
 	if c.HeartbeatTimeout == 0 {
-		c.HeartbeatTimeout = 250 * time.Millisecond
+		c.HeartbeatTimeout = 300 * time.Millisecond
 	}
 	if c.SnapshotEntries == 0 {
 		c.SnapshotEntries = 8192
@@ -133,6 +133,9 @@ func Open(c Config) (*Replica, error) {
 	for _, loop := range []func(){r.watchLeadership, r.pipe.collect, r.pipe.complete, r.compact} {
 		r.running.Go(loop)
 	}
+	if cs := r.configuration(); len(cs) == 1 && string(cs[0].ID) == c.Name {
+		r.trans.elect()
+	}
 	return r, nil
 }
 
@@ -141,7 +144,8 @@ func raftConfig(c Config) *raft.Config {
 	rc.LocalID = raft.ServerID(c.Name)
 	rc.HeartbeatTimeout = c.HeartbeatTimeout
 	rc.ElectionTimeout = c.HeartbeatTimeout
-	rc.LeaderLeaseTimeout = c.HeartbeatTimeout * 4 / 5
+	// Nothing depends on the lease being short: reads are confirmed.
+	rc.LeaderLeaseTimeout = c.HeartbeatTimeout
 	rc.CommitTimeout = 50 * time.Millisecond
 	rc.MaxAppendEntries = 32
 	rc.BatchApplyCh = true

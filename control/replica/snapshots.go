@@ -37,6 +37,9 @@ func openSnapshots(dir string, f FSM) (*snapshotStore, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, snapshotError("make "+dir, err)
 	}
+	if err := syncDir(filepath.Dir(dir)); err != nil {
+		return nil, snapshotError("make "+dir, err)
+	}
 	s := &snapshotStore{dir: dir, fsm: f, inUse: map[string]int{}}
 	names, err := os.ReadDir(dir)
 	if err != nil {

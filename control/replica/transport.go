@@ -43,8 +43,12 @@ func (a addr) String() string { return string(a) }
 // transport notes, beside sending, what the followers hold.
 type transport struct {
 	*raft.NetworkTransport
-	clock  func() time.Time
-	cancel context.CancelFunc
+	clock   func() time.Time
+	closing context.Context //nolint:containedctx // See stream.
+	cancel  context.CancelFunc
+	// consume has what came over the network, and what this server tells
+	// itself.
+	consume chan raft.RPC
 
 	mu     sync.Mutex
 	peers  map[raft.ServerID]peer
@@ -58,7 +62,8 @@ type peer struct {
 
 func newTransport(c Config, l hclog.Logger) *transport {
 	ctx, cancel := context.WithCancel(lifetime())
-	return &transport{
+	t := &transport{
+		closing: ctx, consume: make(chan raft.RPC),
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 			Stream:                  &stream{Listener: c.Listener, addr: addr(c.Address), dial: c.Dial, closing: ctx},
 			MaxPool:                 3,
@@ -68,6 +73,37 @@ func newTransport(c Config, l hclog.Logger) *transport {
 		}),
 		clock: c.Clock, cancel: cancel,
 		peers: map[raft.ServerID]peer{}, notify: make(chan struct{}),
+	}
+	go t.forward()
+	return t
+}
+
+// forward ends with Close.
+func (t *transport) forward() {
+	for {
+		select {
+		case rpc := <-t.NetworkTransport.Consumer():
+			select {
+			case t.consume <- rpc:
+			case <-t.closing.Done():
+				return
+			}
+		case <-t.closing.Done():
+			return
+		}
+	}
+}
+
+// Consumer is where Raft takes requests from.
+func (t *transport) Consumer() <-chan raft.RPC { return t.consume }
+
+// elect makes this server stand for election now, as a leader that hands over
+// does. One that is alone need not wait whether there is a leader.
+func (t *transport) elect() {
+	rpc := raft.RPC{Command: &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax}}, RespChan: make(chan raft.RPCResponse, 1)}
+	select {
+	case t.consume <- rpc:
+	case <-t.closing.Done():
 	}
 }
 
