@@ -259,9 +259,11 @@ func (f *failing) set(broken bool) {
 
 type nowhere struct{}
 
-func (nowhere) Task(string, string, string, string) (out, err io.Writer) { return io.Discard, io.Discard }
-func (nowhere) End(string)                                               {}
-func (nowhere) Sweep(func(string) bool)                                  {}
+func (nowhere) Task(string, string, string, string) (out, err io.Writer) {
+	return io.Discard, io.Discard
+}
+func (nowhere) End(string)              {}
+func (nowhere) Sweep(func(string) bool) {}
 
 func TestAFullDiskStopsNoTaskAndLosesNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -107,6 +107,9 @@ func (s *Session) once(parent context.Context) (welcomed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	// While the request's body is open, HTTP/2 does not look whether the context
+	// has ended.
+	defer context.AfterFunc(ctx, func() { _ = st.CloseRequest() })()
 	hello := &dhowv1.Hello{Info: s.c.Info(), Generation: generation}
 	err = st.Send(&dhowv1.SessionRequest{Message: &dhowv1.SessionRequest_Hello{Hello: hello}})
 	if err != nil && !errors.Is(err, io.EOF) { // at EOF Receive has the reason
