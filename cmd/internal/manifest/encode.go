@@ -186,7 +186,30 @@ func FormatDuration(d time.Duration) string {
 	return s
 }
 
-func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
+func text(s string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
+	if strings.Contains(s, "\n") && !blockable(s) {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+// blockable tells whether a text of several lines survives being written as a
+// block (|): where white space is more than indentation, the library's block
+// does not read back.
+func blockable(s string) bool {
+	if !readable([]byte(s)) || s[0] == ' ' || s[0] == '\n' {
+		return false
+	}
+	for line := range strings.Lines(s) {
+		bare := strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(bare, "\t") || strings.TrimRight(bare, " \t") != bare {
+			return false
+		}
+	}
+	return true
+}
+
 func number(s string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: s}
 }
