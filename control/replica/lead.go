@@ -58,7 +58,14 @@ func (l *leads) get() (*leadership, <-chan struct{}) {
 // watchLeadership follows Raft. Leadership begins once an entry of its term is
 // applied: then the state has all that earlier leaders wrote.
 func (r *Replica) watchLeadership() {
-	for leads := range r.notify {
+	defer r.lead.set(nil)
+	for {
+		var leads bool
+		select {
+		case leads = <-r.notify:
+		case <-r.closing:
+			return
+		}
 		r.lead.set(nil)
 		if !leads {
 			continue
@@ -71,7 +78,6 @@ func (r *Replica) watchLeadership() {
 		r.lead.set(&leadership{term: a.term, first: a.index})
 		r.c.Logger.Info("this server leads", "term", a.term)
 	}
-	r.lead.set(nil)
 }
 
 // waitLead returns the leadership; right after an election it waits until it

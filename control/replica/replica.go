@@ -238,7 +238,6 @@ func (r *Replica) Shutdown(ctx context.Context) error {
 		}
 		close(r.closing)
 		err = r.raft.Shutdown().Error()
-		close(r.notify)
 		r.pipe.fail(errStopping())
 		r.running.Wait()
 		err = errors.Join(err, r.trans.Close())
