@@ -7,6 +7,7 @@ import (
 	"dhow.dev/dhow/control/loop"
 	"dhow.dev/dhow/control/members"
 	"dhow.dev/dhow/control/plan/liveness"
+	"dhow.dev/dhow/control/registry"
 	"dhow.dev/dhow/control/replica"
 	"golang.org/x/sync/errgroup"
 )
@@ -39,6 +40,9 @@ func (s *Server) runLeader(ctx context.Context, term uint64) error {
 	})
 	group.Go(func() error {
 		return (&members.Cleanup{Self: s.config.Name, Members: s.members, Replica: voters{s.replica}, Now: s.config.Clock, Logger: s.config.Logger}).Run(ctx)
+	})
+	group.Go(func() error {
+		return (&registry.Collector{State: state{s.store}, Now: s.config.Clock, Logger: s.config.Logger}).Run(ctx)
 	})
 	err := group.Wait()
 	if errors.Is(err, context.Canceled) {

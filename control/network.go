@@ -35,9 +35,15 @@ func tlsDialer(config *tls.Config) func(context.Context, string) (net.Conn, erro
 	}
 }
 
-// apiAddresses are all servers' API addresses that gossip knows, by name.
+// apiAddresses are the API addresses of all members, by name; empty for those
+// that gossip does not know. Who counts a majority must count them, too.
 func (s *Server) apiAddresses() map[string]string {
 	out := map[string]string{s.config.Name: s.config.advertised(s.apiListener)}
+	for _, member := range s.replica.Servers() {
+		if _, ok := out[member.Name]; !ok {
+			out[member.Name] = ""
+		}
+	}
 	for name, server := range s.members.Facts().Servers {
 		if server.API != "" {
 			out[name] = server.API

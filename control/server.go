@@ -150,7 +150,7 @@ func (s *Server) openArtifacts() (err error) {
 	if s.blobs, err = registry.Open(registry.Config{Dir: filepath.Join(c.Dir, "artifacts"), Now: c.Clock, Logger: c.Logger}); err != nil {
 		return err
 	}
-	s.records = newArtifactRecords(s.store)
+	s.records = newArtifactRecords(s)
 	s.keeper = registry.NewKeeper(registry.KeeperConfig{Store: s.blobs, Peers: s.peers, Records: s.records})
 	return nil
 }
@@ -179,7 +179,7 @@ func (s *Server) Run(ctx context.Context) error {
 	renewer := &pki.Renewer{Credentials: s.id.creds, Logger: s.config.Logger, Sign: s.id.ca.Signer(s.id.creds.Identity(), s.config.Clock, certHosts(s.config)...)}
 	for _, run := range []func(context.Context) error{
 		s.gossip.Run, s.members.Run, s.hub.Run, s.api.Run, s.records.Run, s.keeper.Run, renewer.Run,
-		s.lead, s.settle, s.serve, s.watchDisk,
+		s.checkNodes, s.lead, s.settle, s.serve, s.watchDisk,
 	} {
 		group.Go(func() error { return run(ctx) })
 	}

@@ -15,6 +15,7 @@ import (
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 	"dhow.dev/dhow/proto/wire"
+	"dhow.dev/dhow/wasmrt"
 )
 
 // module is a wasm file on this machine.
@@ -34,42 +35,16 @@ func hashModule(path string) (module, error) {
 	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
 		return module{}, spec.Errorf(spec.CodeInvalid, "%s is no file", path)
 	}
-	head := make([]byte, 8)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
-	}
-	if err := checkWasm(path, head[:n]); err != nil {
-		return module{}, err
-	}
-	h := sha256.New()
-	_, _ = h.Write(head) // a hash takes everything
-	rest, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, wire.ChunkSize))
+	data, err := io.ReadAll(f)
 	if err != nil {
 		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
 	}
-	return module{path: path, digest: spec.DigestPrefix + hex.EncodeToString(h.Sum(nil)), size: rest + int64(n)}, nil
-}
-
-// checkWasm looks at the first bytes, so that what can never run is refused
-// before anything is sent.
-func checkWasm(path string, head []byte) error {
-	bad := func(format string, args ...any) error {
-		return spec.Errorf(spec.CodeInvalid, "%s %s", path, fmt.Sprintf(format, args...))
+	// What can never run is refused before anything is sent.
+	if err := wasmrt.Check(data); err != nil {
+		return module{}, moduleError(path, err)
 	}
-	switch {
-	case len(head) == 0:
-		return bad("is empty: build it again")
-	case len(head) < 4 || string(head[:4]) != "\x00asm":
-		return bad("is no WebAssembly module: it does not begin with \\0asm (build with GOOS=wasip1 GOARCH=wasm, or for wasm32-wasip1)")
-	case len(head) < 8:
-		return bad("is cut off: a WebAssembly module has at least 8 bytes")
-	case string(head[4:8]) == "\x0d\x00\x01\x00":
-		return bad("is a WebAssembly component; dhow runs core modules: build it for wasm32-wasip1 (WASI preview 1)")
-	case string(head[4:8]) != "\x01\x00\x00\x00":
-		return bad("has an unknown WebAssembly version (bytes % x)", head[4:8])
-	}
-	return nil
+	sum := sha256.Sum256(data)
+	return module{path: path, digest: spec.DigestPrefix + hex.EncodeToString(sum[:]), size: int64(len(data))}, nil
 }
 
 // upload sends modules that the cluster does not have yet.

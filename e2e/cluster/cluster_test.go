@@ -53,7 +53,7 @@ func (s *site) addServer(name string) {
 		out, errs, _ := s.try("server", "list")
 		for line := range strings.Lines(out) {
 			if f := strings.Fields(line); len(f) > 0 && f[0] == name {
-				return strings.Contains(line, "voter"), out
+				return len(f) > 2 && (f[2] == "voter" || f[2] == "leader"), out
 			}
 		}
 		return false, out + errs
@@ -182,7 +182,7 @@ func TestLeaderKilled(t *testing.T) {
 	s.start(leader)
 	s.eventually("three voters", 20*time.Second, func() (bool, string) {
 		out, _, _ := s.try("server", "list")
-		return strings.Count(out, "voter") == 3 && strings.Count(out, "alive") == 3, out
+		return strings.Count(out, "voter") == 2 && strings.Count(out, "leader") == 1 && strings.Count(out, "Alive") == 3, out
 	})
 	have := s.dhow("get", "namespaces", "-o", "name")
 	for _, name := range acked {

@@ -67,12 +67,12 @@ func TestBadInput(t *testing.T) {
 		want string
 	}{
 		{"empty module", []string{"deploy", "x", file("empty.wasm", nil)}, 2, "empty"},
-		{"not wasm", []string{"deploy", "x", file("text.wasm", []byte("#!/bin/sh\n"))}, 2, "not a"},
+		{"not wasm", []string{"deploy", "x", file("text.wasm", []byte("#!/bin/sh\n"))}, 2, "no WebAssembly module"},
 		{"truncated", []string{"deploy", "x", file("half.wasm", hello[:len(hello)/2])}, 2, "half.wasm"},
 		{"component", []string{"deploy", "x", file("comp.wasm", []byte("\x00asm\x0d\x00\x01\x00"))}, 2, "component"},
 		{"no file", []string{"deploy", "x", "missing.wasm"}, 2, "missing.wasm"},
 		{"bad name", []string{"deploy", "Not_A_Name", guest("hello")}, 2, "not-a-name"},
-		{"negative", []string{"scale", "hello", "--", "-1"}, 2, "-1"},
+		{"negative", []string{"scale", "hello", "--", "-1"}, 2, "REPLICAS"},
 		{"unknown field", []string{"apply", "-f", file("field.yaml", []byte("kind: Workload\nname: x\nspec:\n  replcas: 3\n"))}, 2, "field.yaml:4"},
 		{"unknown kind", []string{"apply", "-f", file("kind.yaml", []byte("kind: Wrkload\nname: x\n"))}, 2, "Workload"},
 		{"not found", []string{"get", "workload", "nothing"}, 3, "nothing"},
