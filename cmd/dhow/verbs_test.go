@@ -22,7 +22,12 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files")
 
 // emptyModule is the smallest there is.
-const emptyModule = "\x00asm\x01\x00\x00\x00"
+const emptyModule = "\x00asm\x01\x00\x00\x00" +
+	"\x01\x04\x01\x60\x00\x00" + // type: func()
+	"\x03\x02\x01\x00" + // a function of that type
+	"\x05\x03\x01\x00\x01" + // a page of memory
+	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
+	"\x0a\x04\x01\x02\x00\x0b" // which does nothing
 
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()
@@ -250,7 +255,7 @@ func TestDeployRefuses(t *testing.T) {
 		"not wasm":     {[]string{"web", writeFile(t, "a.wasm", "#!/bin/sh\n")}, "is no WebAssembly module"},
 		"cut off":      {[]string{"web", writeFile(t, "a.wasm", "\x00asm\x01")}, "is cut off"},
 		"component":    {[]string{"web", writeFile(t, "a.wasm", "\x00asm\x0d\x00\x01\x00")}, "is a WebAssembly component"},
-		"version":      {[]string{"web", writeFile(t, "a.wasm", "\x00asm\x02\x00\x00\x00")}, "unknown WebAssembly version"},
+		"version":      {[]string{"web", writeFile(t, "a.wasm", "\x00asm\x02\x00\x00\x00")}, "unknown version 2"},
 		"directory":    {[]string{"web", t.TempDir()}, "is no file"},
 		"name":         {[]string{"My_Web", good}, "such as my-web"},
 		"digest":       {[]string{"web", "sha256:12"}, "is no digest"},
@@ -645,7 +650,7 @@ func TestContextAndTokens(t *testing.T) {
 
 func TestPush(t *testing.T) {
 	f := newFake(t)
-	big := writeFile(t, "big.wasm", emptyModule+strings.Repeat("x", 1<<20))
+	big := writeFile(t, "big.wasm", emptyModule+"\x00\x82\x80\x40\x01x"+strings.Repeat("x", 1<<20))
 	r := dhow(t, "", "push", big, big)
 	wantCode(t, r, 0)
 	if lines := strings.Split(r.out, "\n"); len(lines) != 3 || lines[0] != lines[1] || !strings.HasPrefix(lines[0], "sha256:") || f.uploads != 1 {
