@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"dhow.dev/dhow/control/plan/invariant"
+)
+
+var (
+	oneSeed = flag.Uint64("seed", 0, "run this seed alone, and print its trace")
+	seeds   = flag.Int("seeds", 300, "how many seeds to run")
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x64686f77)), now: epoch, net: map[[2]string]bool{},
+		committed: map[uint64]string{}, hashes: map[uint64]string{}, checker: invariant.New(),
+	}
+	w.user = &user{w: w}
+	for k := range []int{1, 3, 3, 3, 5}[w.rng.IntN(5)] {
+		w.addServer(fmt.Sprintf("s%d", k))
+	}
+	for k := range 2 + w.rng.IntN(5) {
+		w.addNode(k)
+	}
+	return w
+}
+
+// simulate makes one run. It returns what went wrong, if anything.
+func simulate(seed uint64) (w *world, wrong string) {
+	w = newWorld(seed)
+	defer func() {
+		if r := recover(); r != nil {
+			f, ok := r.(failure)
+			if !ok {
+				fmt.Println(strings.Join(tail(w.trace, 50), "\n"))
+				panic(r)
+			}
+			wrong = f.text
+		}
+		for _, s := range w.servers {
+			if s.up {
+				_ = s.st.Close()
+			}
+		}
+	}()
+	for _, s := range w.servers {
+		s.start()
+	}
+	for _, n := range w.nodes {
+		n.start()
+		n.join()
+	}
+	w.after(time.Second, w.user.act)
+	w.after(2*time.Second, w.faults)
+	w.run(epoch.Add(w.between(10*time.Second, 40*time.Second)))
+	w.converge()
+	return w, ""
+}
+
+func tail(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
+
+func TestSim(t *testing.T) {
+	if *oneSeed != 0 {
+		w, wrong := simulate(*oneSeed)
+		t.Logf("seed %d:\n%s", *oneSeed, strings.Join(w.trace, "\n"))
+		t.Logf("%d steps, %+v", w.steps, w.stats)
+		if wrong != "" {
+			t.Fatal(wrong)
+		}
+		return
+	}
+	var sum stats
+	failed := 0
+	for k := range *seeds {
+		seed := uint64(k + 1)
+		w, wrong := simulate(seed)
+		sum.add(w.stats)
+		if wrong != "" {
+			t.Errorf("seed %d: %s\n%s\nmake sim SEED=%d runs it again", seed, wrong, strings.Join(tail(w.trace, 60), "\n"), seed)
+			if failed++; failed >= 3 {
+				t.FailNow()
+			}
+		}
+	}
+	t.Logf("%d seeds: %+v", *seeds, sum)
+}
+
+func (s *stats) add(o stats) {
+	s.leaders += o.leaders
+	s.crashes += o.crashes
+	s.kills += o.kills
+	s.partitions += o.partitions
+	s.plans += o.plans
+	s.births += o.births
+	s.replaced += o.replaced
+	s.reports += o.reports
+	s.acked += o.acked
+	s.lost += o.lost
+}
+
+// TestSimReplays runs seeds twice.
+func TestSimReplays(t *testing.T) {
+	for seed := range uint64(5) {
+		a, _ := simulate(seed + 1)
+		b, _ := simulate(seed + 1)
+		if a.steps != b.steps || sumOf(a) != sumOf(b) {
+			for k := range min(len(a.trace), len(b.trace)) {
+				if a.trace[k] != b.trace[k] {
+					t.Fatalf("seed %d: two runs differ:\n%s\n%s", seed+1, a.trace[k], b.trace[k])
+				}
+			}
+			t.Fatalf("seed %d: two runs differ: %d and %d steps", seed+1, a.steps, b.steps)
+		}
+	}
+}
+
+func sumOf(w *world) uint64 {
+	h := fnv.New64a()
+	for _, l := range w.trace {
+		_, _ = h.Write([]byte(l))
+	}
+	return h.Sum64()
+}
