@@ -17,6 +17,7 @@ import (
 // getFlags are get's, and those of verbs like it.
 type getFlags struct {
 	all, watch     bool
+	stopped        bool
 	labels         []string
 	workload, node string
 }
@@ -48,6 +49,7 @@ nodes (no), events (ev), artifacts, namespaces (ns), revisions (rev), tokens.`,
 	flags.StringArrayVarP(&f.labels, "selector", "l", nil, "only with these labels: a=b,c=d")
 	flags.StringVar(&f.workload, "workload", "", "instances, revisions and events of this workload only")
 	flags.StringVar(&f.node, "node", "", "instances on this node only")
+	flags.BoolVar(&f.stopped, "stopped", false, "in tables, also instances that have stopped as they were told")
 	return cmd
 }
 
@@ -78,6 +80,9 @@ func (a *app) get(ctx context.Context, kind dhowv1.Kind, names []string, f *getF
 		objs, missing, err = a.getNamed(ctx, c, kind, names)
 	} else {
 		objs, _, err = list(ctx, c, sel)
+		if !f.stopped && a.format.Table() {
+			objs = slices.DeleteFunc(objs, isStopped)
+		}
 	}
 	if err != nil {
 		return err
@@ -86,6 +91,12 @@ func (a *app) get(ctx context.Context, kind dhowv1.Kind, names []string, f *getF
 		return err
 	}
 	return errors.Join(missing...)
+}
+
+// isStopped tells of instances that were replaced, scaled away or deleted.
+// They are kept for a while, for their output, and would crowd the tables.
+func isStopped(o *dhowv1.Object) bool {
+	return o.GetInstance().GetStatus().GetState() == dhowv1.InstanceState_INSTANCE_STATE_STOPPED
 }
 
 func (a *app) getNamed(ctx context.Context, c *client.Client, kind dhowv1.Kind, names []string) (objs []*dhowv1.Object, missing []error, err error) {

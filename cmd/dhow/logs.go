@@ -111,7 +111,7 @@ func (a *app) logs(ctx context.Context, name string, f *logFlags) error {
 		return a.mergeAll(ctx, c, objs, f, out)
 	}
 	one := slices.MaxFunc(objs, preferred)
-	if n := len(objs); n > 1 {
+	if n := len(slices.DeleteFunc(slices.Clone(objs), isStopped)); n > 1 {
 		_, _ = fmt.Fprintf(a.stderr, "%s has %d instances; this is %s (--all shows all)\n", name, n, spec.MetaOf(one).GetName())
 	}
 	return a.logsOf(ctx, c, spec.RefOf(one), f, func(l *dhowv1.LogLine) error { return out.write("", l) })

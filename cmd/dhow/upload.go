@@ -18,6 +18,9 @@ import (
 	"dhow.dev/dhow/wasmrt"
 )
 
+// maxModule is what nodes take at most.
+const maxModule = 256 << 20
+
 // module is a wasm file on this machine.
 type module struct {
 	path, digest string
@@ -32,11 +35,17 @@ func hashModule(path string) (module, error) {
 		return module{}, spec.Errorf(spec.CodeInvalid, "%w", err)
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return module{}, spec.Errorf(spec.CodeInvalid, "%w", err)
+	case !info.Mode().IsRegular():
 		return module{}, spec.Errorf(spec.CodeInvalid, "%s is no file", path)
+	case info.Size() > maxModule:
+		return module{}, spec.Errorf(spec.CodeInvalid, "%s has %s; a module has at most %s", path, output.Bytes(uint64(info.Size())), output.Bytes(maxModule))
 	}
-	data, err := io.ReadAll(f)
-	if err != nil {
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
 		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
 	}
 	// What can never run is refused before anything is sent.

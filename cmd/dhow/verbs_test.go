@@ -194,6 +194,11 @@ func TestDeployWaits(t *testing.T) {
 	if got := strings.Join(f.calls, " "); got != "Watch Stat Apply" || f.uploads != 1 {
 		t.Errorf("calls: %s; %d uploads", got, f.uploads)
 	}
+	// What was replaced does not crowd the table.
+	if r := dhow(t, "", "get", "i"); strings.Contains(r.out, "web-0-aaaa1") || !strings.Contains(r.out, "web-0-aaaa2") {
+		t.Errorf("got %s", r.out)
+	}
+	wantText(t, dhow(t, "", "get", "i", "--stopped").out, "web-0-aaaa1", "Stopped")
 }
 
 func TestDeployFails(t *testing.T) {
