@@ -69,7 +69,7 @@ func (c *Config) fill() error {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default; tests give theirs
 	}
 	if c.Jitter == nil {
 		c.Jitter = rand.Float64

@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"connectrpc.com/connect"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 

@@ -167,6 +167,6 @@ func (n *Node) join(ctx context.Context) error {
 		return err
 	}
 	n.known = k
-	c.Logger.Info("joined", "cluster", k.Cluster, "node", c.Name)
+	c.Logger.Info("joined", "cluster", k.Cluster)
 	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"hash/fnv"
 	"path/filepath"
 
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/internal/fsx"
 	"dhow.dev/dhow/internal/gossip"
@@ -22,7 +24,6 @@ import (
 	"dhow.dev/dhow/node/runtime/wasm"
 	"dhow.dev/dhow/node/session"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"golang.org/x/sync/errgroup"
 )
 
 // Node is one node of a cluster. Several may live in one process.

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"dhow.dev/dhow/internal/pki"
 	"dhow.dev/dhow/node"
 	"dhow.dev/dhow/node/runtime"
@@ -19,7 +22,6 @@ import (
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/dhow/v1/dhowv1connect"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // cluster is a server that knows just enough: Join, Session, ReportStatus.
@@ -121,7 +123,9 @@ func newCluster(t *testing.T) *cluster {
 	go func() { done <- c.server.ServeTLS(l, "", "") }()
 	t.Cleanup(func() {
 		_ = c.server.Close() // its error is ServeTLS's
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return c
 }

@@ -11,10 +11,11 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/spf13/pflag"
+
 	"dhow.dev/dhow/cmd/internal/agentcmd"
 	"dhow.dev/dhow/internal/version"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -28,7 +29,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs := pflag.NewFlagSet("dhow-agent", pflag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.Usage = func() {
-		fmt.Fprintf(stderr, "Runs this machine as a node of a dhow cluster.\n\n  dhow-agent --join HOST:7400 --token TOKEN\n\nFlags (each also DHOW_… in the environment):\n%s", fs.FlagUsages())
+		say(stderr, "Runs this machine as a node of a dhow cluster.\n\n  dhow-agent --join HOST:7400 --token TOKEN\n\nFlags (each also DHOW_… in the environment):\n%s", fs.FlagUsages())
 	}
 	showVersion := fs.Bool("version", false, "print the version and exit")
 	f := agentcmd.Add(fs)
@@ -40,15 +41,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "dhow-agent: %v; see dhow-agent --help\n", err)
+		say(stderr, "dhow-agent: %v; see dhow-agent --help\n", err)
 		return 2
 	}
 	if *showVersion {
-		fmt.Fprintln(stdout, "dhow-agent", version.String())
+		say(stdout, "dhow-agent %s\n", version.String())
 		return 0
 	}
 	if err := f.Run(ctx, stderr); err != nil {
-		fmt.Fprintf(stderr, "dhow-agent: %v\n", err)
+		say(stderr, "dhow-agent: %v\n", err)
 		return exitCode(err)
 	}
 	return 0
@@ -67,6 +68,10 @@ func exitCode(err error) int {
 		return 5
 	case spec.CodeUnavailable:
 		return 6
+	default:
+		return 1
 	}
-	return 1
 }
+
+// say writes for people; when nobody reads, there is nobody to tell.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

@@ -24,10 +24,10 @@ const (
 	Clean
 )
 
-var verbNames = [...]string{"", "prepare", "start", "wait", "stop", "remove", "cancel", "clean"}
-
 // String names the verb in lower case.
-func (v Verb) String() string { return verbNames[v] }
+func (v Verb) String() string {
+	return [...]string{"", "prepare", "start", "wait", "stop", "remove", "cancel", "clean"}[v]
+}
 
 // Action is one thing to do to one run of a task. At most one action of
 // each ID is in flight, except that Wait stays in flight beside a Stop.

@@ -69,7 +69,7 @@ type Agent struct {
 	core     *Core
 	cancels  map[runtime.ID]context.CancelFunc
 	reporter Reporter
-	session  context.Context
+	session  context.Context //nolint:containedctx // the session's life, which ends its reports
 	pending  []*dhowv1.LedgerRecord
 	mark     uint64
 	writing  bool

@@ -13,13 +13,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/node/agent"
 	"dhow.dev/dhow/node/agent/ledger"
 	"dhow.dev/dhow/node/logs"
 	"dhow.dev/dhow/node/runtime"
 	"dhow.dev/dhow/node/runtime/fake"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -62,10 +63,10 @@ func (s *server) ReportStatus(ctx context.Context, r *dhowv1.ReportStatusRequest
 	return &dhowv1.ReportStatusResponse{}, ctx.Err()
 }
 
-func (s *server) state(uid string) dhowv1.InstanceState {
+func (s *server) state() dhowv1.InstanceState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.status[uid].GetState()
+	return s.status["u0"].GetState()
 }
 
 // node is what outlives an agent.
@@ -76,7 +77,7 @@ type node struct {
 }
 
 // start runs an agent; stop ends it and waits.
-func (n *node) start(ctx context.Context, rts ...runtime.Runtime) (a *agent.Agent, stop func() error) {
+func (n *node) start(ctx context.Context) (a *agent.Agent, stop func() error) {
 	n.t.Helper()
 	store, err := logs.Open(logs.Options{Dir: filepath.Join(n.dir, "logs"), Now: time.Now, Logger: quiet})
 	if err != nil {
@@ -86,11 +87,8 @@ func (n *node) start(ctx context.Context, rts ...runtime.Runtime) (a *agent.Agen
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if rts == nil {
-		rts = []runtime.Runtime{n.rt}
-	}
 	a, err = agent.New(agent.Config{
-		Node: "n1", Address: "127.0.0.1", Dir: filepath.Join(n.dir, "instances"), Runtimes: rts,
+		Node: "n1", Address: "127.0.0.1", Dir: filepath.Join(n.dir, "instances"), Runtimes: []runtime.Runtime{n.rt},
 		Ledger: led, Records: records, Logs: store, Logger: quiet, Now: time.Now,
 	})
 	if err != nil {
@@ -149,7 +147,7 @@ func TestAgentRunsReportsAndEndsCleanly(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		if s.calls != calls || s.state("u0") != dhowv1.InstanceState_INSTANCE_STATE_RUNNING {
+		if s.calls != calls || s.state() != dhowv1.InstanceState_INSTANCE_STATE_RUNNING {
 			t.Errorf("at its end it reported %v", s.status["u0"])
 		}
 		// The next life starts again what the process took with it, without a
@@ -169,8 +167,8 @@ func TestAgentRunsReportsAndEndsCleanly(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if s.state("u0") != dhowv1.InstanceState_INSTANCE_STATE_STOPPED {
-			t.Errorf("u0 is %v", s.state("u0"))
+		if s.state() != dhowv1.InstanceState_INSTANCE_STATE_STOPPED {
+			t.Errorf("u0 is %v", s.state())
 		}
 		for _, uid := range []string{"u0", "u1"} {
 			if _, err := os.Stat(filepath.Join(n.dir, "instances", uid)); !os.IsNotExist(err) {
@@ -289,13 +287,13 @@ func TestAFullDiskStopsNoTaskAndLosesNoEnd(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := s.state("u0"); got != dhowv1.InstanceState_INSTANCE_STATE_STOPPING {
+		if got := s.state(); got != dhowv1.InstanceState_INSTANCE_STATE_STOPPING {
 			t.Errorf("with a full disk u0 is %v", got)
 		}
 		led.set(false)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := s.state("u0"); got != dhowv1.InstanceState_INSTANCE_STATE_STOPPED {
+		if got := s.state(); got != dhowv1.InstanceState_INSTANCE_STATE_STOPPED {
 			t.Errorf("with space again u0 is %v", got)
 		}
 		cancel()

@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"dhow.dev/dhow/node/runtime"
 	"dhow.dev/dhow/node/runtime/fake"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // fataler is a *testing.T or a *rapid.T.
@@ -45,9 +46,9 @@ type world struct {
 	cleaned   map[string]int
 }
 
-func newWorld(t fataler, script fake.Script) *world {
+func newWorld(t fataler) *world {
 	w := &world{
-		t: t, rt: fake.New("wasm", script), now: time.Unix(1_800_000_000, 0), status: map[string]*dhowv1.InstanceStatus{},
+		t: t, rt: fake.New("wasm", nil), now: time.Unix(1_800_000_000, 0), status: map[string]*dhowv1.InstanceStatus{},
 		cleaned: map[string]int{},
 	}
 	w.boot()
@@ -253,8 +254,8 @@ func restart(r *dhowv1.Revision, p *dhowv1.RestartPolicy) *dhowv1.Revision {
 	return r
 }
 
-func attempts(n uint32, backoff time.Duration) *dhowv1.RestartPolicy {
-	return &dhowv1.RestartPolicy{Attempts: &n, Backoff: durationpb.New(backoff)}
+func attempts(n uint32) *dhowv1.RestartPolicy {
+	return &dhowv1.RestartPolicy{Attempts: &n, Backoff: durationpb.New(time.Second)}
 }
 
 func placed(uid string) *dhowv1.Instance {

@@ -181,6 +181,7 @@ func (c *Core) act(v Verb, i *instance, t *task) {
 		}
 	case Stop:
 		a.Grace = i.grace
+	case Wait, Remove, Cancel, Clean: // the ID says it all
 	}
 	c.actions = append(c.actions, a)
 }

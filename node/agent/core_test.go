@@ -6,15 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"dhow.dev/dhow/node/runtime"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 func TestAStartIsReportedOnceAndAtOnce(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	task := mainTask()
 	task.Ports = []*dhowv1.Port{{Name: "http", Port: 80, HostPort: 8080}}
@@ -36,7 +37,7 @@ func TestAStartIsReportedOnceAndAtOnce(t *testing.T) {
 }
 
 func TestALongPreparationIsReported(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	if err := w.core.Assign(w.now, full(1, service(mainTask()), placed("a"))); err != nil {
 		t.Fatal(err)
@@ -55,7 +56,7 @@ func TestALongPreparationIsReported(t *testing.T) {
 }
 
 func TestTasksStartInOrder(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	r := service(
 		mainTask(), wasmTask("proxy", dhowv1.TaskRole_TASK_ROLE_SIDECAR),
@@ -87,10 +88,10 @@ func TestTasksStartInOrder(t *testing.T) {
 }
 
 func TestRestartsInPlaceBackOffThenFail(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	began := w.now
-	w.must(full(1, restart(service(mainTask("exit=3")), attempts(3, time.Second)), placed("a")))
+	w.must(full(1, restart(service(mainTask("exit=3")), attempts(3)), placed("a")))
 	var at []time.Duration
 	for n := 1; !spec.Terminal(w.status["a"].GetState()); {
 		if w.rt.Starts("a", "main") > n-1 {
@@ -121,9 +122,9 @@ func TestRestartsInPlaceBackOffThenFail(t *testing.T) {
 }
 
 func TestRestartsCountAnewAfterALongRun(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
-	w.must(full(1, restart(service(mainTask()), attempts(1, time.Second)), placed("a")))
+	w.must(full(1, restart(service(mainTask()), attempts(1)), placed("a")))
 	for n := range uint32(5) {
 		w.advance(spec.DefaultResetAfter)
 		w.rt.End(runtime.ID{Instance: "a", Task: "main", Run: n}, runtime.Exit{Code: 1, Reason: "Exited"})
@@ -137,7 +138,7 @@ func TestRestartsCountAnewAfterALongRun(t *testing.T) {
 }
 
 func TestAJobEndsWithItsMain(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, job(mainTask(), wasmTask("proxy", dhowv1.TaskRole_TASK_ROLE_SIDECAR)), placed("a"), placed("b")))
 	w.rt.End(runtime.ID{Instance: "a", Task: "main"}, runtime.Exit{Code: 0, Reason: "Exited"})
@@ -151,7 +152,7 @@ func TestAJobEndsWithItsMain(t *testing.T) {
 }
 
 func TestOlderAndForeignAssignmentsChangeNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(5, service(mainTask()), placed("a")))
 	foreign := placed("x")
@@ -179,7 +180,7 @@ func TestOlderAndForeignAssignmentsChangeNothing(t *testing.T) {
 }
 
 func TestAFullSetInPartsIsTakenWhole(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("old")))
 	first := full(2, nil, placed("a"))
@@ -206,7 +207,7 @@ func TestAFullSetInPartsIsTakenWhole(t *testing.T) {
 }
 
 func TestAnEndIsReportedOnlyOnceTheLedgerHasIt(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a")))
 	w.hold = true
@@ -221,7 +222,7 @@ func TestAnEndIsReportedOnlyOnceTheLedgerHasIt(t *testing.T) {
 }
 
 func TestReportsAreSentAgainUntilTaken(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.reportErr = errDown
 	w.must(full(1, service(mainTask()), placed("a"), placed("b")))
@@ -239,7 +240,7 @@ func TestReportsAreSentAgainUntilTaken(t *testing.T) {
 }
 
 func TestRefusedInstancesAreStoppedAndForgotten(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.refuse = []*dhowv1.Ref{{Namespace: "default", Name: "web-a", Uid: "a"}}
 	w.must(full(1, service(mainTask()), placed("a"), placed("b")))
@@ -252,7 +253,7 @@ func TestRefusedInstancesAreStoppedAndForgotten(t *testing.T) {
 }
 
 func TestPermanentErrorsFailAtOnceOthersAreRetried(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	broken := service(mainTask("prepare-error=no such export", "permanent"))
 	w.must(full(1, broken, placed("a")))
@@ -261,9 +262,9 @@ func TestPermanentErrorsFailAtOnceOthersAreRetried(t *testing.T) {
 		t.Errorf("reason is %s: %s", s.GetReason(), s.GetMessage())
 	}
 
-	w = newWorld(t, nil)
+	w = newWorld(t)
 	w.connect()
-	w.must(full(1, restart(service(mainTask("prepare-error=no server")), attempts(1, time.Second)), placed("a")))
+	w.must(full(1, restart(service(mainTask("prepare-error=no server")), attempts(1)), placed("a")))
 	w.advance(10 * time.Minute)
 	s = w.want("a", "PREPARING")
 	if s.GetReason() != "BadModule" || !strings.Contains(s.GetMessage(), "no server") || s.GetTasks()[0].GetRestartAt() == nil {
@@ -275,9 +276,9 @@ func TestPermanentErrorsFailAtOnceOthersAreRetried(t *testing.T) {
 	w.must(delta(2, stopped(placed("a"))))
 	w.want("a", "STOPPED")
 
-	w = newWorld(t, nil)
+	w = newWorld(t)
 	w.connect()
-	w.must(full(1, restart(service(mainTask("start-error=port in use")), attempts(2, time.Second)), placed("a")))
+	w.must(full(1, restart(service(mainTask("start-error=port in use")), attempts(2)), placed("a")))
 	w.advance(time.Minute)
 	if s = w.want("a", "FAILED"); s.GetReason() != "StartFailed" || !strings.Contains(s.GetMessage(), "port in use") {
 		t.Errorf("status is %v", s)
@@ -296,7 +297,7 @@ func TestWhatCannotRunHereFailsWithItsReason(t *testing.T) {
 		"twice":    {service(mainTask(), wasmTask("main", dhowv1.TaskRole_TASK_ROLE_INIT)), "BadTemplate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, nil)
+			w := newWorld(t)
 			w.connect()
 			w.must(full(1, c.r, placed("a")))
 			if s := w.want("a", "FAILED"); s.GetReason() != c.want {
@@ -322,7 +323,7 @@ func TestBackoffNeverOverflows(t *testing.T) {
 }
 
 func TestStopDuringPrepareCancelsIt(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	if err := w.core.Assign(w.now, full(1, service(mainTask()), placed("a"))); err != nil {
 		t.Fatal(err)
@@ -345,7 +346,7 @@ func TestStopDuringPrepareCancelsIt(t *testing.T) {
 }
 
 func TestManyRevisionsDoNotPileUp(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, nil))
 	for n := range uint64(3 * maxUnused) {

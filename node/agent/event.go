@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // event tells people what happened. Its name is made from its content, so

@@ -41,6 +41,7 @@ func (a *Agent) do(ctx context.Context, act Action) {
 	case Clean:
 		a.wg.Go(func() { a.clean(act.ID.Instance) })
 		return
+	case Prepare, Start, Wait, Stop, Remove:
 	}
 	done := func() {}
 	if act.Verb == Prepare || act.Verb == Start {
@@ -90,6 +91,7 @@ func (a *Agent) perform(ctx context.Context, act Action) Result {
 		res.Err = rt.Stop(ctx, act.ID, act.Grace)
 	case Remove:
 		res.Err = rt.Remove(ctx, act.ID)
+	case Cancel, Clean: // not the runtime's
 	}
 	return res
 }

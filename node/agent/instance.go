@@ -65,10 +65,6 @@ const (
 	ended    // for good; what is left of the run is removed with the instance
 )
 
-var phaseNames = [...]string{"idle", "preparing", "prepared", "starting", "running", "removing", "waiting", "ended"}
-
-func (p phase) String() string { return phaseNames[p] }
-
 // task is one task of an instance.
 type task struct {
 	spec    *dhowv1.Task

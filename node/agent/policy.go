@@ -4,9 +4,10 @@ import (
 	"math/bits"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // policy is a RestartPolicy with its defaults.

@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
 	"dhow.dev/dhow/node/runtime"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 )
 
 // TestAnyHistory lets anything happen in any order: assignments, ends of
@@ -18,9 +19,11 @@ import (
 // (world.take) checks that states and sequences only go forward, and the world
 // that no two runs of a task overlap. In the end everything comes to rest where
 // the server wants it.
+//
+//nolint:gocyclo // one switch over what can happen
 func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(rt, nil)
+		w := newWorld(rt)
 		w.connect()
 		r := service(mainTask(), wasmTask("side", dhowv1.TaskRole_TASK_ROLE_SIDECAR), wasmTask("init", dhowv1.TaskRole_TASK_ROLE_INIT, "exit=0"))
 		generation := uint64(1)

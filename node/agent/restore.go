@@ -104,8 +104,7 @@ func (c *Core) revive(now time.Time, l *dhowv1.LedgerInstance, found []Found) {
 	}
 	newest := c.newest(now, i, found)
 	begun := false // an init task is not run again when what follows it did
-	for k := len(i.tasks) - 1; k >= 0; k-- {
-		t := i.tasks[k]
+	for _, t := range slices.Backward(i.tasks) {
 		if f, ok := newest[t]; ok {
 			c.reattach(i, t, f, now)
 			begun = true

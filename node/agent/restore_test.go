@@ -6,14 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"dhow.dev/dhow/node/runtime"
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"dhow.dev/dhow/node/runtime"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 func TestARestartedAgentContinues(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask(), wasmTask("one", dhowv1.TaskRole_TASK_ROLE_INIT, "exit=0")), placed("a")))
 	w.boot()
@@ -29,7 +30,7 @@ func TestARestartedAgentContinues(t *testing.T) {
 }
 
 func TestANodeBootsWithoutAnyServer(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask(), wasmTask("one", dhowv1.TaskRole_TASK_ROLE_INIT, "exit=0")), placed("a"), placed("b")))
 	w.must(delta(2, stopped(placed("b"))))
@@ -50,7 +51,7 @@ func TestANodeBootsWithoutAnyServer(t *testing.T) {
 }
 
 func TestTheAgentsRestartsDoNotCount(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, job(mainTask()), placed("a")))
 	for range 10 {
@@ -64,7 +65,7 @@ func TestTheAgentsRestartsDoNotCount(t *testing.T) {
 }
 
 func TestWhatMayRunOnceIsNotRunTwice(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	r := restart(job(mainTask()), &dhowv1.RestartPolicy{Mode: dhowv1.RestartMode_RESTART_MODE_NEVER})
 	w.hold = true
@@ -87,7 +88,7 @@ func TestWhatMayRunOnceIsNotRunTwice(t *testing.T) {
 }
 
 func TestAReturningNodeStopsWhatWasReplacedBeforeItReports(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a"), placed("b")))
 	w.core.Disconnected(w.now)
@@ -126,7 +127,7 @@ func TestAReturningNodeStopsWhatWasReplacedBeforeItReports(t *testing.T) {
 }
 
 func TestGarbageIsRemoved(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	for _, id := range []runtime.ID{{Instance: "ghost", Task: "main"}, {Instance: "ghost", Task: "side", Run: 3}} {
 		task := &runtime.Task{ID: id, Spec: mainTask()}
 		if err := w.rt.Prepare(t.Context(), task); err != nil {
@@ -146,7 +147,7 @@ func TestGarbageIsRemoved(t *testing.T) {
 }
 
 func TestALostLedgerTakesUpTheServersNumbers(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a")))
 	before := w.want("a", "RUNNING").GetSequence()
@@ -161,7 +162,7 @@ func TestALostLedgerTakesUpTheServersNumbers(t *testing.T) {
 }
 
 func TestWhatTheServerKnowsAsEndedIsNotRunAgain(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, job(mainTask()), placed("a")))
 	old := slices.Clone(w.ledger)
@@ -181,7 +182,7 @@ func TestWhatTheServerKnowsAsEndedIsNotRunAgain(t *testing.T) {
 }
 
 func TestRemovedInstancesLeaveNothing(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a"), placed("b")))
 	gone := delta(2)
@@ -200,7 +201,7 @@ func TestRemovedInstancesLeaveNothing(t *testing.T) {
 }
 
 func TestARemovalInterruptedByACrashIsFinished(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a")))
 	gone := delta(2)
@@ -219,7 +220,7 @@ func TestARemovalInterruptedByACrashIsFinished(t *testing.T) {
 }
 
 func TestFewLedgerWrites(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t)
 	w.connect()
 	w.must(full(1, service(mainTask()), placed("a")))
 	before := len(w.ledger)

@@ -36,6 +36,7 @@ func (c *Core) Done(now time.Time, r Result) {
 		t.retry(now, r.Err)
 	case Remove:
 		c.doneRemove(i, t, now, r)
+	case Cancel, Clean: // have no outcome
 	}
 	c.poke(i)
 }

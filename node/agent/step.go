@@ -146,10 +146,10 @@ func (c *Core) stopTasks(i *instance, now time.Time) bool {
 			}
 		case removing:
 			busy = true
+		case idle, prepared, running, waiting, ended: // running ones come below
 		}
 	}
-	for k := len(i.tasks) - 1; k >= 0; k-- {
-		t := i.tasks[k]
+	for _, t := range slices.Backward(i.tasks) {
 		if t.phase == running && !t.stopping && !t.asked && i.due(t.at, now) {
 			t.stopping = true
 			c.act(Stop, i, t)

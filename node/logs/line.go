@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 const (

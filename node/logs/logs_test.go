@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,9 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // clock gives a later time with each call.
@@ -69,14 +71,19 @@ func equal(t *testing.T, got []string, want ...string) {
 	}
 }
 
+// put writes as tasks do, without looking back.
+func put(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
+
+func putln(w io.Writer, text string) { put(w, "%s\n", text) }
+
 func TestLinesOfAllTasksInOrder(t *testing.T) {
 	s := newStore(t, Options{})
 	out, errs := s.Task("u", "default", "web", "main")
 	side, _ := s.Task("u", "default", "web", "side")
-	fmt.Fprint(out, "one\ntw")
-	fmt.Fprint(errs, "bad\n")
-	fmt.Fprint(side, "aside\n")
-	fmt.Fprint(out, "o\nno end")
+	put(out, "one\ntw")
+	put(errs, "bad\n")
+	put(side, "aside\n")
+	put(out, "o\nno end")
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("web")}), "main|STDOUT|one", "main|STDERR|bad", "side|STDOUT|aside", "main|STDOUT|two")
 	s.End("u")
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: &dhowv1.Ref{Uid: "u"}, Task: "main"}), "main|STDOUT|one", "main|STDERR|bad", "main|STDOUT|two", "main|STDOUT|no end")
@@ -97,7 +104,7 @@ func TestLongLinesComeInPieces(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	fmt.Fprintf(out, "%s\nend\n", long)
+	put(out, "%s\nend\n", long)
 	got := read(t, s, &dhowv1.LogQuery{Ref: ref("web")})
 	want := "main|STDOUT|" + strings.Repeat("x", MaxText)
 	equal(t, got, want, want, "main|STDOUT|yz", want, want, "main|STDOUT|yz", "main|STDOUT|end")
@@ -107,7 +114,7 @@ func TestRotationBoundsATask(t *testing.T) {
 	s := newStore(t, Options{MaxFile: 4096, Files: 3})
 	out, _ := s.Task("u", "default", "web", "main")
 	for n := range 2000 {
-		fmt.Fprintf(out, "line %d\n", n)
+		put(out, "line %d\n", n)
 	}
 	var size int64
 	files, err := filepath.Glob(filepath.Join(s.options.Dir, "u", "*.log"))
@@ -141,9 +148,9 @@ func TestSince(t *testing.T) {
 	c := &clock{time.Unix(1_800_000_000, 0)}
 	s := newStore(t, Options{Now: c.now})
 	out, _ := s.Task("u", "default", "web", "main")
-	fmt.Fprintln(out, "before")
+	putln(out, "before")
 	since := timestamppb.New(c.at.Add(time.Microsecond))
-	fmt.Fprintln(out, "after")
+	putln(out, "after")
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("web"), Since: since}), "main|STDOUT|after")
 }
 
@@ -151,7 +158,7 @@ func TestFollowSeesEachLineUntilTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, Options{MaxFile: 600, Files: 100, Now: time.Now})
 		out, _ := s.Task("u", "default", "web", "main")
-		fmt.Fprintln(out, "line 0")
+		putln(out, "line 0")
 		var got []string
 		done := make(chan error, 1)
 		go func() {
@@ -169,10 +176,10 @@ func TestFollowSeesEachLineUntilTheEnd(t *testing.T) {
 					t.Fatalf("%d of %d lines have come", len(got), n)
 				}
 			}
-			fmt.Fprintf(out, "line %d\n", n)
+			put(out, "line %d\n", n)
 		}
 		late, _ := s.Task("u", "default", "web", "late")
-		fmt.Fprintln(late, "line 200")
+		putln(late, "line 200")
 		s.End("u")
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -203,7 +210,7 @@ func TestFollowEndsWithItsContextAndItsReader(t *testing.T) {
 			t.Errorf("error is %v", err)
 		}
 		gone := errors.New("gone")
-		fmt.Fprintln(out, "x")
+		putln(out, "x")
 		if err := s.Read(t.Context(), &dhowv1.LogQuery{Ref: ref("web"), Follow: true}, func([]*dhowv1.LogLine) error { return gone }); !errors.Is(err, gone) {
 			t.Errorf("error is %v", err)
 		}
@@ -214,13 +221,13 @@ func TestARestartKeepsLogsAndATornLineHarmsNothing(t *testing.T) {
 	dir := t.TempDir()
 	s := newStore(t, Options{Dir: dir})
 	out, _ := s.Task("u", "default", "web", "main")
-	fmt.Fprintln(out, "before")
+	putln(out, "before")
 	file := filepath.Join(dir, "u", "main.000000.log")
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(f, "2027-01-15T08:00:00.0000")
+	put(f, "2027-01-15T08:00:00.0000")
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +237,7 @@ func TestARestartKeepsLogsAndATornLineHarmsNothing(t *testing.T) {
 	}
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("web")}), "main|STDOUT|before")
 	out, _ = s.Task("u", "default", "web", "main")
-	fmt.Fprintln(out, "after")
+	putln(out, "after")
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("web")}), "main|STDOUT|before", "main|STDOUT|after")
 	s.Sweep(func(string) bool { return false })
 	if _, err := s.find(ref("web")); err != nil || s.instances["u"].ended.IsZero() {
@@ -242,9 +249,9 @@ func TestEndedInstancesGoAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(t, Options{Retain: time.Hour, Now: time.Now})
 		out, _ := s.Task("u", "default", "web", "main")
-		fmt.Fprintln(out, "x")
+		putln(out, "x")
 		live, _ := s.Task("v", "default", "live", "main")
-		fmt.Fprintln(live, "y")
+		putln(live, "y")
 		s.End("u")
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -272,13 +279,13 @@ func TestTheTotalIsBounded(t *testing.T) {
 	s := newStore(t, Options{MaxFile: 4 << 10, Files: 100, MaxTotal: most})
 	old, _ := s.Task("old", "default", "old", "main")
 	for range 100 {
-		fmt.Fprintln(old, strings.Repeat("o", 100))
+		putln(old, strings.Repeat("o", 100))
 	}
 	s.End("old")
 	for n := range 5 {
 		out, _ := s.Task(fmt.Sprint(n), "default", fmt.Sprint(n), "main")
 		for range 300 {
-			fmt.Fprintln(out, strings.Repeat("x", 100))
+			putln(out, strings.Repeat("x", 100))
 			if got := s.Total(); got > most+200 {
 				t.Fatalf("%d bytes are kept", got)
 			}
@@ -297,7 +304,7 @@ func TestManyTasksShareFewOpenFiles(t *testing.T) {
 	for round := range 2 {
 		for n := range maxOpen + 50 {
 			out, _ := s.Task(fmt.Sprint(n), "default", fmt.Sprint(n), "main")
-			fmt.Fprintf(out, "round %d\n", round)
+			put(out, "round %d\n", round)
 		}
 	}
 	open := 0
@@ -319,7 +326,7 @@ func TestManyTasksShareFewOpenFiles(t *testing.T) {
 func TestAFullDiskIsNamedAndStopsNothing(t *testing.T) {
 	s := newStore(t, Options{})
 	out, _ := s.Task("u", "default", "web", "main")
-	fmt.Fprintln(out, "fits")
+	putln(out, "fits")
 	st := s.instances["u"].streams["main"]
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
@@ -337,7 +344,7 @@ func TestAFullDiskIsNamedAndStopsNothing(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintln(out, "fits again")
+	putln(out, "fits again")
 	got := read(t, s, &dhowv1.LogQuery{Ref: ref("web")})
 	// The second is what was taken of the first that did not fit.
 	if len(got) != 4 || got[0] != "main|STDOUT|fits" || got[1] != "main|STDOUT|" || got[2] != "main|STDOUT|fits again" || !strings.Contains(got[3], "dhow: 490 bytes of output were lost") {

@@ -13,7 +13,7 @@ import (
 // answerer runs the answers of one session.
 type answerer struct {
 	s   *Session
-	ctx context.Context // of the session
+	ctx context.Context //nolint:containedctx // the session's life, which ends its answers
 	wg  sync.WaitGroup
 
 	mu      sync.Mutex

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/dhow/v1/dhowv1connect"
 	"dhow.dev/dhow/proto/spec"
@@ -109,7 +110,7 @@ func (s *Session) once(parent context.Context) (welcomed bool, err error) {
 	}
 	// While the request's body is open, HTTP/2 does not look whether the context
 	// has ended.
-	defer context.AfterFunc(ctx, func() { _ = st.CloseRequest() })()
+	defer context.AfterFunc(ctx, func() { _ = st.CloseRequest() })() // Receive has the error
 	hello := &dhowv1.Hello{Info: s.c.Info(), Generation: generation}
 	err = st.Send(&dhowv1.SessionRequest{Message: &dhowv1.SessionRequest_Hello{Hello: hello}})
 	if err != nil && !errors.Is(err, io.EOF) { // at EOF Receive has the reason
@@ -202,7 +203,7 @@ func (s *Session) receive(ctx context.Context, st *stream, taken *atomic.Uint64,
 				taken.Store(m.Assignments.GetGeneration())
 			}
 		case *dhowv1.SessionResponse_Ask:
-			answers.ask(m.Ask)
+			answers.ask(m.Ask) //nolint:contextcheck // it has the session's
 		case *dhowv1.SessionResponse_Pong, *dhowv1.SessionResponse_Welcome:
 		}
 	}

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"dhow.dev/dhow/node/session"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/dhow/v1/dhowv1connect"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 type (

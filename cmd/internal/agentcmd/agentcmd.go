@@ -11,11 +11,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"dhow.dev/dhow/cmd/internal/settings"
 	"dhow.dev/dhow/node"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/pflag"
 )
 
 // Flags are the settings of an agent.

@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 const (
+	magic   = "\xd4\x0e" // begins a frame
 	headLen = 10
 	maxLen  = 64 << 20
 )
 
-var (
-	magic = [2]byte{0xd4, 0x0e}
-	table = crc32.MakeTable(crc32.Castagnoli)
-)
+// checksum is CRC-32C; the table is made once, by the library.
+func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
 // appendFrame appends the record as a frame.
 func appendFrame(b []byte, r *dhowv1.LedgerRecord) ([]byte, error) {
@@ -33,7 +33,7 @@ func appendFrame(b []byte, r *dhowv1.LedgerRecord) ([]byte, error) {
 		return nil, fmt.Errorf("a ledger record of %d bytes is over the limit of %d", len(payload), maxLen)
 	}
 	binary.LittleEndian.PutUint32(b[at+2:], uint32(len(payload)))
-	binary.LittleEndian.PutUint32(b[at+6:], crc32.Checksum(payload, table))
+	binary.LittleEndian.PutUint32(b[at+6:], checksum(payload))
 	return b, nil
 }
 
@@ -48,7 +48,7 @@ func readFrame(b []byte) (r *dhowv1.LedgerRecord, size int) {
 		return nil, 0
 	}
 	payload := b[headLen : headLen+n]
-	if crc32.Checksum(payload, table) != binary.LittleEndian.Uint32(b[6:]) {
+	if checksum(payload) != binary.LittleEndian.Uint32(b[6:]) {
 		return nil, 0
 	}
 	r = &dhowv1.LedgerRecord{}
@@ -90,7 +90,7 @@ func parse(path string, b []byte) ([]*dhowv1.LedgerRecord, *Damage) {
 			}
 			continue
 		}
-		next := bytes.Index(b[at+1:], magic[:])
+		next := bytes.Index(b[at+1:], []byte(magic))
 		if next < 0 {
 			next = len(b) - at - 1
 		}

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 var quiet = slog.New(slog.DiscardHandler)

@@ -5,8 +5,9 @@ import (
 	"maps"
 	"slices"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // live is what a ledger's records come to: the newest of each.

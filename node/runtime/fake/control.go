@@ -1,13 +1,20 @@
 package fake
 
-import "dhow.dev/dhow/node/runtime"
+import (
+	"time"
+
+	"dhow.dev/dhow/node/runtime"
+)
+
+// SetClock makes the fake tell this clock's time, before its first use.
+func (r *Runtime) SetClock(now func() time.Time) { r.now = now }
 
 // End makes a run end now, as if by itself. An unknown or ended one is left.
 func (r *Runtime) End(id runtime.ID, e runtime.Exit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if u := r.runs[id]; u != nil && u.started {
-		u.end(e)
+		u.end(e, r.now)
 	}
 }
 

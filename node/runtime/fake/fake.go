@@ -20,6 +20,7 @@ import (
 type Runtime struct {
 	name   string
 	script Script
+	now    func() time.Time
 
 	mu     sync.Mutex
 	runs   map[runtime.ID]*run
@@ -42,7 +43,8 @@ func New(name string, s Script) *Runtime {
 	if s == nil {
 		s = Args
 	}
-	return &Runtime{name: name, script: s, runs: map[runtime.ID]*run{}, starts: map[string]int{}, port: 20000}
+	//nolint:forbidigo // SetClock takes the caller's
+	return &Runtime{name: name, script: s, now: time.Now, runs: map[runtime.ID]*run{}, starts: map[string]int{}, port: 20000}
 }
 
 // Name is the name it was made with.
@@ -83,7 +85,7 @@ func (r *Runtime) Start(ctx context.Context, t *runtime.Task) (runtime.Started, 
 	if u.started {
 		return u.answer, nil
 	}
-	u.started, u.since = true, time.Now()
+	u.started, u.since = true, r.now()
 	r.starts[t.ID.Instance+"/"+t.ID.Task]++
 	for _, p := range t.Spec.GetPorts() {
 		port := int(p.GetHostPort())
@@ -102,7 +104,7 @@ func (r *Runtime) Start(ctx context.Context, t *runtime.Task) (runtime.Started, 
 		_, _ = io.WriteString(t.Stderr, b.Stderr)
 	}
 	if b.Ends && b.ExitAfter == 0 {
-		u.end(b.Exit)
+		u.end(b.Exit, r.now)
 	} else if b.Ends {
 		u.timer = time.AfterFunc(b.ExitAfter, func() { r.End(t.ID, b.Exit) })
 	}
@@ -118,7 +120,7 @@ func (u *run) ended() bool {
 	}
 }
 
-func (u *run) end(e runtime.Exit) {
+func (u *run) end(e runtime.Exit, now func() time.Time) {
 	if u.ended() {
 		return
 	}
@@ -126,7 +128,7 @@ func (u *run) end(e runtime.Exit) {
 		u.timer.Stop()
 	}
 	if e.At.IsZero() {
-		e.At = time.Now()
+		e.At = now()
 	}
 	u.exit = e
 	close(u.done)
@@ -230,7 +232,7 @@ func (r *Runtime) Stats(_ context.Context, id runtime.ID) (runtime.Stats, error)
 	if err != nil {
 		return runtime.Stats{}, err
 	}
-	return runtime.Stats{CPU: time.Since(u.since), Memory: u.behaviour.Memory}, nil
+	return runtime.Stats{CPU: r.now().Sub(u.since), Memory: u.behaviour.Memory}, nil
 }
 
 // Exec echoes its arguments.
@@ -239,9 +241,11 @@ func (r *Runtime) Exec(_ context.Context, id runtime.ID, e runtime.Exec) (runtim
 		return runtime.Exit{}, err
 	}
 	if e.Stdout != nil {
-		fmt.Fprintln(e.Stdout, strings.Join(e.Args, " "))
+		if _, err := fmt.Fprintln(e.Stdout, strings.Join(e.Args, " ")); err != nil {
+			return runtime.Exit{}, err
+		}
 	}
-	return runtime.Exit{Reason: "Exited", At: time.Now()}, nil
+	return runtime.Exit{Reason: "Exited", At: r.now()}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
