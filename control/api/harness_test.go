@@ -117,6 +117,9 @@ func newWorldOn(t testing.TB, s *store.Store, change ...func(*api.Config)) *worl
 		f(&w.config)
 	}
 	w.direct, _ = w.config.Reads.(*direct)
+	if h, ok := w.config.Sessions.(*session.Hub); ok {
+		w.hub = h
+	}
 	creds := w.issue(pki.Server, "s1")
 	a, handler := api.New(w.config)
 	srv := api.NewServer(handler, creds.ServerTLS(), log)
@@ -213,7 +216,7 @@ func (w *world) asMachine(kind pki.Kind, name string) *client.Client {
 
 func (w *world) client(change ...func(*client.Options)) *client.Client {
 	w.t.Helper()
-	o := client.Options{Servers: []string{w.addr}}
+	o := client.Options{Servers: []string{w.addr}, Pinned: true}
 	for _, f := range change {
 		f(&o)
 	}

@@ -47,6 +47,9 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 			a.refuse(w, r, err)
 			return
 		}
+		if id.Role != dhowv1.Role_ROLE_UNSPECIFIED { // people's tools have no session that tells them
+			w.Header().Set(wire.ServersHeader, strings.Join(a.c.Cluster.APIs(), ","))
+		}
 		c := &call{ResponseController: http.NewResponseController(w), id: id, r: r}
 		ctx := wire.WithConn(r.Context(), c)
 		// A request that trickles in must not hold a connection for ever.

@@ -9,3 +9,6 @@ const MaxMessage = 16 << 20
 
 // ChunkSize is how much of a blob goes into one message of a stream.
 const ChunkSize = 256 << 10
+
+// ServersHeader of an answer lists all servers' API addresses, with commas.
+const ServersHeader = "Dhow-Servers"

@@ -69,7 +69,13 @@ func (client) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 
 func (client) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return func(ctx context.Context, sp connect.Spec) connect.StreamingClientConn {
-		return clientConn{next(ctx, sp)}
+		conn := next(ctx, sp)
+		if sp.StreamType == connect.StreamTypeBidi {
+			// net/http does not see that the context has ended while it waits
+			// for more of the request, and then the server would not either.
+			context.AfterFunc(ctx, func() { _ = conn.CloseResponse() })
+		}
+		return clientConn{conn}
 	}
 }
 
