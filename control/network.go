@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"time"
 
 	"dhow.dev/dhow/control/members"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
@@ -52,15 +53,42 @@ func (s *Server) apiAddresses() map[string]string {
 	return out
 }
 
-// apiList are the API addresses of the servers that live, this one first.
+// listFor is how long a list of addresses is told before it is made anew; it
+// goes into every answer.
+const listFor = time.Second
+
+type addressList struct {
+	addrs []string
+	until time.Time
+}
+
+// apiList are the API addresses of all members, this one first, then those
+// that live. Not to be changed.
 func (s *Server) apiList() []string {
+	now := s.config.Clock()
+	if have := s.apis.Load(); have != nil && now.Before(have.until) {
+		return have.addrs
+	}
+	list := &addressList{addrs: s.listAPIs(), until: now.Add(listFor)}
+	s.apis.Store(list)
+	return list.addrs
+}
+
+func (s *Server) listAPIs() []string {
 	out := []string{s.config.advertised(s.apiListener)}
-	for name, server := range s.members.Facts().Servers {
-		if name != s.config.Name && server.API != "" && server.State == members.Alive {
+	var dead []string
+	facts := s.members.Facts().Servers
+	for _, member := range s.replica.Servers() {
+		server, known := facts[member.Name]
+		switch {
+		case member.Name == s.config.Name || !known || server.API == "":
+		case server.State == members.Alive:
 			out = append(out, server.API)
+		default:
+			dead = append(dead, server.API)
 		}
 	}
-	return out
+	return append(out, dead...)
 }
 
 // clusterView is what the API tells about the servers.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dhow.dev/dhow/control/api"
@@ -50,6 +51,8 @@ type Server struct {
 	records *artifactRecords
 	api     *api.API
 	http    *http.Server
+
+	apis atomic.Pointer[addressList]
 
 	ready     chan struct{}
 	readyOnce sync.Once

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type app struct {
 	format                   output.Format
 
 	conn *client.Client
+	used client.Context // that conn was made from
 	// By flag or environment, not by the context.
 	namespaceGiven bool
 }
@@ -113,7 +115,7 @@ func (a *app) cluster() (client.Context, error) {
 		}
 	}
 	if g.server != "" {
-		c.Servers = strings.Split(g.server, ",")
+		c.Servers, c.Pinned = strings.Split(g.server, ","), true
 	}
 	if g.token != "" {
 		c.Token = g.token
@@ -160,8 +162,33 @@ func (a *app) namespace() string {
 }
 
 func (a *app) close() {
-	if a.conn != nil {
-		a.conn.Close()
+	if a.conn == nil {
+		return
+	}
+	a.conn.Close()
+	a.remember()
+}
+
+// remember keeps what was learned of the servers, so that the next command
+// finds the cluster when the servers it began with are gone. A file that
+// cannot be written costs only that.
+func (a *app) remember() {
+	now := a.conn.Servers()
+	have := slices.Sorted(slices.Values(a.used.Servers))
+	if a.used.Pinned || slices.Equal(have, slices.Sorted(slices.Values(now))) {
+		return
+	}
+	path, err := a.contextPath()
+	if err != nil {
+		return
+	}
+	file, err := client.Load(path)
+	if err != nil {
+		return
+	}
+	if c, err := file.Find(a.used.Name); err == nil {
+		c.Servers = now
+		_ = client.Save(path, c, false)
 	}
 }
 

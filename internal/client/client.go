@@ -37,6 +37,8 @@ type Options struct {
 	TLS *tls.Config
 	// Token is presented when it is not empty.
 	Token string
+	// Pinned keeps to Servers, whatever others the servers tell of.
+	Pinned bool
 	// Dial defaults to TCP.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// HTTP1 makes the client use HTTP/1.1. Streams in both directions do not
@@ -101,6 +103,9 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{servers: s, transport: t}
 	h := &http.Client{Transport: s.route(t)}
+	if o.Token != "" && !o.Pinned {
+		h.Transport = learner{h.Transport, s}
+	}
 	opts := append([]connect.ClientOption{
 		connect.WithReadMaxBytes(wire.MaxMessage),
 		connect.WithSendMaxBytes(wire.MaxMessage),
@@ -129,7 +134,7 @@ func FromContext(c Context, now func() time.Time) (*Client, error) {
 	if err != nil {
 		return nil, spec.Errorf(spec.CodeInvalid, "context %q: ca: %w", c.Name, err)
 	}
-	out, err := New(Options{Servers: c.Servers, TLS: conf, Token: c.Token})
+	out, err := New(Options{Servers: c.Servers, TLS: conf, Token: c.Token, Pinned: c.Pinned})
 	if err != nil {
 		return nil, spec.Errorf(spec.CodeInvalid, "context %q: %w", c.Name, err)
 	}

@@ -36,6 +36,8 @@ type Context struct {
 	Token string `yaml:"token"`
 	// Namespace is what commands use when none is given.
 	Namespace string `yaml:"namespace,omitempty"`
+	// Pinned is set when the user named the servers: no others are learned.
+	Pinned bool `yaml:"-"`
 }
 
 // Path is where the context file is: $XDG_CONFIG_HOME/dhow/config.yaml.
