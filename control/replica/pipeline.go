@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -21,8 +22,8 @@ const (
 	// many bytes.
 	maxBatch      = 512
 	maxBatchBytes = 256 << 10
-	// inFlight entries are written, replicated or applied while the next
-	// collects.
+	// inFlight entries at most are written, replicated or applied while the
+	// next collects.
 	inFlight = 3
 	// maxQueue bytes wait; more are refused.
 	maxQueue = 64 << 20
@@ -30,15 +31,16 @@ const (
 
 // pipeline makes one entry of all proposals that wait together.
 type pipeline struct {
-	r     *Replica
-	wake  chan struct{}
-	slots chan struct{}
-	sent  chan *entry
+	r    *Replica
+	wake chan struct{}
+	sent chan *entry
 
 	mu     sync.Mutex
 	queue  []*waiting
 	bytes  int
 	closed error
+	// entries with so many proposals are in flight.
+	entries, flying int
 }
 
 // waiting is one proposal.
@@ -62,8 +64,7 @@ type entry struct {
 func newPipeline(r *Replica) *pipeline {
 	return &pipeline{
 		r: r, wake: make(chan struct{}, 1),
-		slots: make(chan struct{}, inFlight),
-		sent:  make(chan *entry, inFlight),
+		sent: make(chan *entry, inFlight),
 	}
 }
 
@@ -105,17 +106,25 @@ func (p *pipeline) put(w *waiting) error {
 	}
 	p.queue = append(p.queue, w)
 	p.bytes += len(w.data)
+	p.signal()
+	return nil
+}
+
+func (p *pipeline) signal() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
-// take removes a batch from the queue; nil when it is empty.
+// take removes a batch from the queue; nil when it is empty, or too short to
+// be worth a write of its own while others are in flight.
 func (p *pipeline) take() []*waiting {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.entries == inFlight || len(p.queue) < p.flying && p.bytes < maxBatchBytes {
+		return nil
+	}
 	n, size := 0, 0
 	for n < len(p.queue) && n < maxBatch && (n == 0 || size+len(p.queue[n].data) <= maxBatchBytes) {
 		size += len(p.queue[n].data)
@@ -134,13 +143,17 @@ func (p *pipeline) take() []*waiting {
 	clear(p.queue[rest:])
 	p.queue = p.queue[:rest]
 	p.bytes -= size
+	if len(batch) > 0 {
+		p.entries++
+		p.flying += len(batch)
+	}
 	return batch
 }
 
 func (p *pipeline) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue) == 0 && len(p.sent) == 0
+	return len(p.queue) == 0 && p.entries == 0
 }
 
 // fail refuses all that waits, and all that comes.
@@ -163,21 +176,16 @@ func (p *pipeline) collect() {
 		case <-p.r.closing:
 			return
 		}
+		// Those who were just answered come back at once: let them.
+		runtime.Gosched()
 		for {
-			select {
-			case p.slots <- struct{}{}:
-			case <-p.r.closing:
-				return
-			}
 			batch := p.take()
-			if len(batch) == 0 {
-				<-p.slots
-				if batch == nil {
-					break
-				}
-				continue
+			if batch == nil {
+				break
 			}
-			p.sent <- &entry{waiting: batch, future: p.r.raft.ApplyLog(raft.Log{Data: encodeCommand(batch)}, 0)}
+			if len(batch) > 0 {
+				p.sent <- &entry{waiting: batch, future: p.r.raft.ApplyLog(raft.Log{Data: encodeCommand(batch)}, 0)}
+			}
 		}
 	}
 }
@@ -200,7 +208,6 @@ func encodeCommand(batch []*waiting) []byte {
 func (p *pipeline) complete() {
 	for e := range p.sent {
 		err := mapError(e.future.Error())
-		<-p.slots
 		a, _ := e.future.Response().(applied)
 		if err == nil && len(a.results) != len(e.waiting) {
 			err = spec.Errorf(spec.CodeInternal, "entry %d with %d proposals had %d results", a.index, len(e.waiting), len(a.results))
@@ -215,10 +222,19 @@ func (p *pipeline) complete() {
 				w.done <- outcome{result: a.results[i]}
 			}
 		}
+		p.landed(e)
 		if err == nil && p.idle() && p.r.others() > 0 {
 			p.nudge()
 		}
 	}
+}
+
+func (p *pipeline) landed(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries--
+	p.flying -= len(e.waiting)
+	p.signal()
 }
 
 // nudge tells followers at once that the last entry is committed. Raft tells
