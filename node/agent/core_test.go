@@ -87,6 +87,25 @@ func TestTasksStartInOrder(t *testing.T) {
 	}
 }
 
+func TestSidecarsServeMainToItsEnd(t *testing.T) {
+	w := newWorld(t)
+	w.connect()
+	r := service(mainTask(), wasmTask("proxy", dhowv1.TaskRole_TASK_ROLE_SIDECAR))
+	w.must(full(1, r, placed("a")))
+	if err := w.core.Assign(w.now, delta(2, stopped(placed("a")))); err != nil {
+		t.Fatal(err)
+	}
+	actions := w.core.Ready(w.now).Actions
+	if len(actions) != 1 || actions[0].Verb != Stop || actions[0].ID.Task != "main" {
+		t.Fatalf("actions are %+v, want main's stop alone", actions)
+	}
+	w.do(actions[0])
+	w.run()
+	if list, _ := w.rt.List(t.Context()); slices.ContainsFunc(list, func(s runtime.Status) bool { return s.Running }) {
+		t.Errorf("left are %v", list)
+	}
+}
+
 func TestRestartsInPlaceBackOffThenFail(t *testing.T) {
 	w := newWorld(t)
 	w.connect()

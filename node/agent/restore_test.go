@@ -146,6 +146,33 @@ func TestGarbageIsRemoved(t *testing.T) {
 	}
 }
 
+func TestAnInstanceWaitsForWhatIsLeftOfIt(t *testing.T) {
+	w := newWorld(t)
+	w.connect()
+	w.must(full(1, service(mainTask()), placed("a")))
+	w.ledger = nil
+	w.core = NewCore(w.core.config)
+	list, err := w.rt.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.waits = nil
+	w.core.Restore(w.now, nil, []Found{{Runtime: "wasm", Status: list[0]}})
+	if err := w.core.Assign(w.now, full(1, service(mainTask()), placed("a"))); err != nil {
+		t.Fatal(err)
+	}
+	r := w.core.Ready(w.now)
+	if len(r.Actions) != 1 || r.Actions[0].Verb != Stop {
+		t.Fatalf("actions are %+v, want the old run's stop alone", r.Actions)
+	}
+	w.do(r.Actions[0])
+	w.core.Stored(w.now, r.Mark)
+	w.run()
+	if started(t, w, "a") != 2 || state(w.core.Status("a")) != "RUNNING" {
+		t.Errorf("it is %v after %d starts", w.core.Status("a"), started(t, w, "a"))
+	}
+}
+
 func TestALostLedgerTakesUpTheServersNumbers(t *testing.T) {
 	w := newWorld(t)
 	w.connect()
