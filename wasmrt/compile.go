@@ -20,6 +20,7 @@ type code struct {
 	compiled wazero.CompiledModule
 	extra    int // references of wazero's that one more Close must drop
 	pages    uint64
+	data     []span // where its large data segments go
 	weight   int64 // estimate of what it holds in memory
 	refs     int   // of Modules and Instances; under engine.mu
 }
@@ -224,6 +225,7 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		return nil, err
 	}
 	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm))}
+	wasm, c.data = mergeData(wasm)
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers())
 	if e.disk != nil {
 		c.compiled, c.extra, err = e.disk.compile(digest, func() (wazero.CompiledModule, error) {
@@ -246,7 +248,8 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 // 3.8 times that, and tables.
 func weigh(size int) int64 { return 6 * int64(size) }
 
-// translate is wazero's compilation, with its panics as errors: what it is given comes from outside.
+// translate is wazero's compilation, with its panics as errors: what it is
+// given comes from outside.
 func (e *Engine) translate(ctx context.Context, wasm []byte) (c wazero.CompiledModule, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -17,12 +17,15 @@ type memory struct {
 }
 
 // newMemory maps the first size bytes, so that a host without memory is an
-// error here and not a panic inside wazero.
-func newMemory(size, limit uint64) (*memory, error) {
+// error here and not a panic inside wazero. Data tells where large segments go.
+func newMemory(size, limit uint64, data []span) (*memory, error) {
 	m := &memory{limit: limit}
 	buf, err := mapMemory(size)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range data {
+		populate(buf, s)
 	}
 	m.buf = buf
 	return m, nil
