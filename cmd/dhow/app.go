@@ -149,7 +149,9 @@ func (a *app) client() (*client.Client, error) {
 	if a.namespaceGiven = a.global.namespace != ""; !a.namespaceGiven {
 		a.global.namespace = c.Namespace
 	}
-	a.conn, err = client.FromContext(c, a.now)
+	if a.conn, err = client.FromContext(c, a.now); err == nil {
+		a.used = c
+	}
 	return a.conn, err
 }
 
@@ -175,7 +177,7 @@ func (a *app) close() {
 func (a *app) remember() {
 	now := a.conn.Servers()
 	have := slices.Sorted(slices.Values(a.used.Servers))
-	if a.used.Pinned || slices.Equal(have, slices.Sorted(slices.Values(now))) {
+	if a.used.Name == "" || a.used.Pinned || slices.Equal(have, slices.Sorted(slices.Values(now))) {
 		return
 	}
 	path, err := a.contextPath()

@@ -33,6 +33,7 @@ import (
 // with versions, a change feed, artifacts and logs. What the leader and the
 // nodes do is up to the test.
 type fake struct {
+	tell string // the servers that each answer names
 	dhowv1connect.UnimplementedObjectServiceHandler
 	dhowv1connect.UnimplementedArtifactServiceHandler
 	dhowv1connect.UnimplementedLogServiceHandler
@@ -74,7 +75,12 @@ func newFake(t *testing.T) *fake {
 	mux.Handle(dhowv1connect.NewLogServiceHandler(f, opt))
 	mux.Handle(dhowv1connect.NewClusterServiceHandler(f, opt))
 	mux.Handle(dhowv1connect.NewAuthServiceHandler(f, opt))
-	srv := httptest.NewUnstartedServer(mux)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.tell != "" {
+			w.Header().Set(wire.ServersHeader, f.tell)
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	srv.EnableHTTP2 = true
 	srv.TLS = creds.ServerTLS()
 	srv.TLS.NextProtos = []string{"h2"}
@@ -432,8 +438,10 @@ func (f *fake) Why(_ context.Context, req *dhowv1.WhyRequest) (*dhowv1.WhyRespon
 }
 
 func (f *fake) CreateToken(_ context.Context, req *dhowv1.CreateTokenRequest) (*dhowv1.CreateTokenResponse, error) {
-	o := f.put(spec.Wrap(&dhowv1.Token{Meta: &dhowv1.Meta{Name: req.GetName()}, Role: req.GetRole(), Description: req.GetDescription(),
-		ExpiresAt: timestamppb.New(time.Now().Add(req.GetTtl().AsDuration() + time.Second))}))
+	o := f.put(spec.Wrap(&dhowv1.Token{
+		Meta: &dhowv1.Meta{Name: req.GetName()}, Role: req.GetRole(), Description: req.GetDescription(),
+		ExpiresAt: timestamppb.New(time.Now().Add(req.GetTtl().AsDuration() + time.Second)),
+	}))
 	return &dhowv1.CreateTokenResponse{Token: o.GetToken(), Secret: "dhow_" + req.GetName() + "_secret"}, nil
 }
 
@@ -497,6 +505,6 @@ func unused(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
