@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 func applyCmd(a *app) *cobra.Command {

@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/cmd/internal/settings"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 // completeTimeout is how long a shell is kept waiting.
@@ -30,7 +31,7 @@ func (a *app) names(cmd *cobra.Command, kind dhowv1.Kind) []string {
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(completeContext(cmd), completeTimeout)
+	ctx, cancel := context.WithTimeout(cmd.Root().Context(), completeTimeout)
 	defer cancel()
 	sel := &dhowv1.Selector{Kind: kind}
 	if spec.Namespaced(kind) {
@@ -45,16 +46,6 @@ func (a *app) names(cmd *cobra.Command, kind dhowv1.Kind) []string {
 		out = append(out, spec.MetaOf(o).GetName())
 	}
 	return out
-}
-
-// completeContext: cobra runs completions on commands without a context.
-func completeContext(cmd *cobra.Command) context.Context {
-	for c := cmd; c != nil; c = c.Parent() {
-		if ctx := c.Context(); ctx != nil {
-			return ctx
-		}
-	}
-	return context.Background()
 }
 
 type completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
@@ -114,7 +105,7 @@ func (a *app) completeServers(cmd *cobra.Command, args []string, word string) ([
 	if err != nil {
 		return nil, quiet
 	}
-	ctx, cancel := context.WithTimeout(completeContext(cmd), completeTimeout)
+	ctx, cancel := context.WithTimeout(cmd.Root().Context(), completeTimeout)
 	defer cancel()
 	res, err := c.Cluster.Info(ctx, &dhowv1.InfoRequest{})
 	if err != nil {

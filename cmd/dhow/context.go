@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 func contextCmd(a *app) *cobra.Command {
@@ -84,6 +85,7 @@ func (a *app) printContexts(path string, file *client.File) error {
 			}
 		}
 		return nil
+	default:
 	}
 	if len(file.Contexts) == 0 {
 		_, err := fmt.Fprintf(a.stderr, "No contexts in %s: `dhow up` makes one.\n", path)

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 )
 
 func debugCmd(a *app) *cobra.Command {

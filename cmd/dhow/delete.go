@@ -3,13 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
 
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 // deleteFlags are delete's.
@@ -64,12 +66,12 @@ func (a *app) refsToDelete(cmd *cobra.Command, files, args []string) ([]*dhowv1.
 			return nil, err
 		}
 		// What was created first goes last: a namespace after its workloads.
-		for i := len(docs) - 1; i >= 0; i-- {
-			m := spec.MetaOf(docs[i].Object)
+		for _, d := range slices.Backward(docs) {
+			m := spec.MetaOf(d.Object)
 			if m.GetName() == "" {
-				return nil, docs[i].Locate(&spec.Error{Code: spec.CodeInvalid, Path: "metadata.name", Message: "is missing"})
+				return nil, d.Locate(&spec.Error{Code: spec.CodeInvalid, Path: "metadata.name", Message: "is missing"})
 			}
-			ref := a.ref(spec.KindOf(docs[i].Object), m.GetName())
+			ref := a.ref(spec.KindOf(d.Object), m.GetName())
 			if m.GetNamespace() != "" {
 				ref.Namespace = m.GetNamespace()
 			}

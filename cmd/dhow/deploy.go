@@ -9,14 +9,15 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 )
 
 // deployFlags describe a workload of one task.
@@ -216,7 +217,7 @@ func (f *deployFlags) workload(a *app, args []string) (*dhowv1.Workload, error) 
 		note(spec.Errorf(spec.CodeInvalid, "--replicas %d: want 0 to %d", f.replicas, spec.MaxReplicas))
 	}
 	s := &dhowv1.WorkloadSpec{
-		Type: dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE, Replicas: proto.Uint32(uint32(f.replicas)), Template: t, LostAfter: f.lostAfter.proto(),
+		Type: dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE, Replicas: new(uint32(f.replicas)), Template: t, LostAfter: f.lostAfter.proto(),
 	}
 	if f.job {
 		s.Type = dhowv1.WorkloadType_WORKLOAD_TYPE_JOB

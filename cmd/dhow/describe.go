@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 func describeCmd(a *app) *cobra.Command {
@@ -78,7 +79,7 @@ func (a *app) describe(ctx context.Context, c *client.Client, o *dhowv1.Object) 
 	default:
 	}
 	if sel != nil {
-		objs, _, err := list(ctx, c, sel)
+		objs, err := list(ctx, c, sel)
 		if err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ func (a *app) describeEvents(ctx context.Context, c *client.Client, o *dhowv1.Ob
 	} else if i := o.GetInstance(); i != nil {
 		sel.Workload = i.GetSpec().GetWorkload()
 	}
-	all, _, err := list(ctx, c, sel)
+	all, err := list(ctx, c, sel)
 	if err != nil {
 		return err
 	}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 // The exit codes, as docs and scripts know them.
@@ -92,7 +93,7 @@ func (a *app) errorf(format string, args ...any) {
 
 // split takes joined errors apart.
 func split(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // this walks the tree itself
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok || fmt.Sprintf("%T", err) != "*errors.joinError" {
 		return []error{err}
 	}
@@ -113,6 +114,7 @@ func hint(err error) string {
 		if _, own := errors.AsType[*spec.Error](err); own {
 			return "This is a fault of dhow or of a disk; the server's log says more."
 		}
+	default:
 	}
 	return ""
 }

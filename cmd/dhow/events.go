@@ -1,8 +1,9 @@
 package main
 
 import (
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"github.com/spf13/cobra"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 func eventsCmd(a *app) *cobra.Command {

@@ -4,10 +4,11 @@ import (
 	"strconv"
 	"time"
 
-	"dhow.dev/dhow/proto/spec"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 // durationFlag is a duration that knows whether it was given.

@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 // getFlags are get's, and those of verbs like it.
@@ -79,7 +80,7 @@ func (a *app) get(ctx context.Context, kind dhowv1.Kind, names []string, f *getF
 	if len(names) > 0 {
 		objs, missing, err = a.getNamed(ctx, c, kind, names)
 	} else {
-		objs, _, err = list(ctx, c, sel)
+		objs, err = list(ctx, c, sel)
 		if !f.stopped && a.format.Table() {
 			objs = slices.DeleteFunc(objs, isStopped)
 		}

@@ -10,11 +10,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // maxStreams is of how many instances output is read at once.
@@ -99,7 +100,7 @@ func (a *app) logs(ctx context.Context, name string, f *logFlags) error {
 	if f.all && f.follow {
 		return a.followAll(ctx, c, sel, f, out)
 	}
-	objs, _, err := list(ctx, c, sel)
+	objs, err := list(ctx, c, sel)
 	if err != nil {
 		return err
 	}

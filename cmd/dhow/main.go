@@ -24,7 +24,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func execute(ctx context.Context, a *app, args []string) int {
-	root := newRoot(a)
+	root := newRoot(a) //nolint:contextcheck // cobra hands the context to commands
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	a.close()

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
 )
 
 // modifyTries is how often a change is made anew when someone else, such as a

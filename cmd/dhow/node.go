@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"dhow.dev/dhow/cmd/internal/await"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 func nodeCmd(a *app) *cobra.Command {
@@ -155,9 +157,7 @@ func nodeLabelCmd(a *app) *cobra.Command {
 				if n.Meta.Labels == nil {
 					n.Meta.Labels = map[string]string{}
 				}
-				for k, v := range set {
-					n.Meta.Labels[k] = v
-				}
+				maps.Copy(n.Meta.Labels, set)
 				for _, k := range remove {
 					delete(n.Meta.Labels, k)
 				}

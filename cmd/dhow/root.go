@@ -4,10 +4,11 @@ import (
 	"os"
 	"strings"
 
-	"dhow.dev/dhow/cmd/internal/settings"
-	"dhow.dev/dhow/proto/spec"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"dhow.dev/dhow/cmd/internal/settings"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // newRoot makes the command tree. To add a verb, write a file with a function

@@ -5,9 +5,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/proto/spec"
 	"dhow.dev/dhow/wasmrt"
-	"github.com/spf13/cobra"
 )
 
 func runCmd(a *app) *cobra.Command {

@@ -5,12 +5,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/cmd/internal/output"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 )
 
 func scaleCmd(a *app) *cobra.Command {
@@ -65,7 +65,7 @@ func (a *app) scale(cmd *cobra.Command, name string, n uint32, wait bool) error 
 		}
 	}
 	o, outcome, err := modify(ctx, c, a.ref(dhowv1.Kind_KIND_WORKLOAD, name), func(o *dhowv1.Object) error {
-		o.GetWorkload().Spec.Replicas = proto.Uint32(n)
+		o.GetWorkload().Spec.Replicas = new(n)
 		return nil
 	})
 	if err != nil {

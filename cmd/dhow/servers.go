@@ -3,11 +3,12 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 )
 
 // serverCmd looks after servers; addServe makes it run one, too.
@@ -65,6 +66,7 @@ func (a *app) printServers(servers []*dhowv1.Server) error {
 			}
 		}
 		return nil
+	default:
 	}
 	t := output.NewTable(a.stdout, a.style, a.format == output.FormatWide,
 		output.Column{Name: "NAME"}, output.Column{Name: "STATUS"}, output.Column{Name: "ROLE"}, output.Column{Name: "API"},

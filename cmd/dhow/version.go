@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"runtime"
 
-	"dhow.dev/dhow/internal/version"
 	"github.com/spf13/cobra"
+
+	"dhow.dev/dhow/internal/version"
 )
 
 func versionCmd(a *app) *cobra.Command {

@@ -81,16 +81,16 @@ func followOnce(ctx context.Context, c *client.Client, rev *uint64, opened *bool
 }
 
 // list reads all pages.
-func list(ctx context.Context, c *client.Client, sel *dhowv1.Selector) ([]*dhowv1.Object, uint64, error) {
+func list(ctx context.Context, c *client.Client, sel *dhowv1.Selector) ([]*dhowv1.Object, error) {
 	var all []*dhowv1.Object
 	for after := ""; ; {
 		res, err := c.Objects.List(ctx, &dhowv1.ListRequest{Selector: sel, Continue: after})
 		if err != nil {
-			return nil, 0, timedOut(ctx, err)
+			return nil, timedOut(ctx, err)
 		}
 		all = append(all, res.GetObjects()...)
 		if after = res.GetContinue(); after == "" {
-			return all, res.GetRevision(), nil
+			return all, nil
 		}
 	}
 }

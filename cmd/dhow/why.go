@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 )
 
 func whyCmd(a *app) *cobra.Command {
@@ -55,6 +56,7 @@ func (a *app) printWhy(name string, all []*dhowv1.Explanation) error {
 			}
 		}
 		return nil
+	default:
 	}
 	if len(all) == 0 {
 		_, err := fmt.Fprintf(a.stdout, "Nothing to explain: %s has no instances.\n", name)

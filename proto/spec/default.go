@@ -3,9 +3,10 @@ package spec
 import (
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // The defaults that are figures.

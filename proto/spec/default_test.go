@@ -4,10 +4,11 @@ import (
 	"testing"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 func TestDefaultService(t *testing.T) {
@@ -70,7 +71,9 @@ func TestDefaultHTTPPort(t *testing.T) {
 
 func TestDefaultOfNothing(t *testing.T) {
 	for _, o := range []*dhowv1.Object{
-		nil, {}, spec.Wrap((*dhowv1.Workload)(nil)), spec.Wrap(&dhowv1.Workload{}),
+		nil,
+		{},
+		spec.Wrap((*dhowv1.Workload)(nil)), spec.Wrap(&dhowv1.Workload{}),
 		spec.Wrap(&dhowv1.Workload{Spec: &dhowv1.WorkloadSpec{Template: &dhowv1.Template{Tasks: []*dhowv1.Task{nil, {Ports: []*dhowv1.Port{nil}}}}}}),
 	} {
 		spec.Default(o)

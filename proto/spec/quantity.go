@@ -43,8 +43,17 @@ type unit struct {
 // units are what ParseMemory knows.
 func units() []unit {
 	return []unit{
-		{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"Ti", 1 << 40}, {"Pi", 1 << 50},
-		{"k", 1e3}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"T", 1e12}, {"P", 1e15},
+		{"Ki", 1 << 10},
+		{"Mi", 1 << 20},
+		{"Gi", 1 << 30},
+		{"Ti", 1 << 40},
+		{"Pi", 1 << 50},
+		{"k", 1e3},
+		{"K", 1e3},
+		{"M", 1e6},
+		{"G", 1e9},
+		{"T", 1e12},
+		{"P", 1e15},
 	}
 }
 
@@ -71,8 +80,16 @@ func ParseMemory(s string) (uint64, error) {
 // largest unit that divides them, binary ones first.
 func FormatMemory(v uint64) string {
 	for _, u := range []unit{
-		{"Pi", 1 << 50}, {"Ti", 1 << 40}, {"Gi", 1 << 30}, {"Mi", 1 << 20},
-		{"P", 1e15}, {"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"Ki", 1 << 10}, {"k", 1e3},
+		{"Pi", 1 << 50},
+		{"Ti", 1 << 40},
+		{"Gi", 1 << 30},
+		{"Mi", 1 << 20},
+		{"P", 1e15},
+		{"T", 1e12},
+		{"G", 1e9},
+		{"M", 1e6},
+		{"Ki", 1 << 10},
+		{"k", 1e3},
 	} {
 		if v >= u.bytes && v%u.bytes == 0 {
 			return strconv.FormatUint(v/u.bytes, 10) + u.suffix

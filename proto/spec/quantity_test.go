@@ -3,8 +3,9 @@ package spec_test
 import (
 	"testing"
 
-	"dhow.dev/dhow/proto/spec"
 	"pgregory.net/rapid"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 func TestParseCPU(t *testing.T) {

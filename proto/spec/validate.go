@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // Validate tells all that is wrong with an object, after Default: nil, or
@@ -42,7 +43,7 @@ func Errors(err error) []*Error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // this walks the tree itself
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var out []*Error
 		for _, e := range joined.Unwrap() {
 			out = append(out, Errors(e)...)

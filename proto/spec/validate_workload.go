@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 func (c *checker) workload(s *dhowv1.WorkloadSpec) {

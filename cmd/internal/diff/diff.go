@@ -3,6 +3,8 @@ package diff
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -43,9 +45,7 @@ func edit(a, b []string) []op {
 	var trace []map[int]int
 	for d := 0; d <= n+m; d++ {
 		step := make(map[int]int, len(best))
-		for k, x := range best {
-			step[k] = x
-		}
+		maps.Copy(step, best)
 		trace = append(trace, step)
 		for k := -d; k <= d; k += 2 {
 			x := best[k-1] + 1
@@ -68,8 +68,8 @@ func edit(a, b []string) []op {
 func backtrack(a, b []string, trace []map[int]int) []op {
 	var out []op
 	x, y := len(a), len(b)
-	for d := len(trace) - 1; d >= 0; d-- {
-		best, k := trace[d], x-y
+	for d, best := range slices.Backward(trace) {
+		k := x - y
 		prev := k - 1
 		if k == -d || (k != d && best[k-1] < best[k+1]) {
 			prev = k + 1
@@ -91,9 +91,7 @@ func backtrack(a, b []string, trace []map[int]int) []op {
 			out = append(out, op{'-', a[x]})
 		}
 	}
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
+	slices.Reverse(out)
 	return out
 }
 

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"dhow.dev/dhow/cmd/internal/diff"
 	"pgregory.net/rapid"
+
+	"dhow.dev/dhow/cmd/internal/diff"
 )
 
 func TestUnified(t *testing.T) {

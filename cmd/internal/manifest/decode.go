@@ -10,10 +10,11 @@ import (
 	"strconv"
 	"strings"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // What one input may hold. Aliases are walked each time they are used, and

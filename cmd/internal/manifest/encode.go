@@ -13,13 +13,14 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // WriteYAML writes messages as YAML documents. Objects among them are written
@@ -139,6 +140,7 @@ func encodeValue(fd protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.No
 		return text(v.String())
 	case protoreflect.BoolKind:
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: strconv.FormatBool(v.Bool())}
+	default:
 	}
 	switch fd.FullName() {
 	case "dhow.v1.ResourceList.cpu":

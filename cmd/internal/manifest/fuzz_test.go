@@ -4,11 +4,12 @@ import (
 	"errors"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
-	"pgregory.net/rapid"
 )
 
 // FuzzDecode: whatever comes in, it ends with positioned errors or with

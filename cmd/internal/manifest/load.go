@@ -85,7 +85,7 @@ func loadFile(path string) ([]*Document, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return decodeFrom(path, f)
 }
 

@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"dhow.dev/dhow/cmd/internal/manifest"
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"dhow.dev/dhow/cmd/internal/manifest"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -182,7 +183,7 @@ func TestDecodeErrors(t *testing.T) {
 		"far":             {task("zzzzzz: 1"), "web.yaml:7: spec.template.tasks[0].zzzzzz: unknown field; known here: args, env, image, name, ports, resources, role, stdin, wasm"},
 		"top level":       {"kind: Workload\nname: web", "web.yaml:2: name: unknown field; did you mean metadata.name?"},
 		"top typo":        {"kind: Workload\nspecs: {}", "web.yaml:2: specs: unknown field; did you mean spec?"},
-		"meta typo":       {"kind: Workload\nmetadata: {nmae: a}", "web.yaml:2: metadata.nmae: unknown field; did you mean name?"},
+		"meta typo":       {"kind: Workload\nmetadata: {nam: a}", "web.yaml:2: metadata.nam: unknown field; did you mean name?"},
 		"wrong type":      {work("  replicas: three"), `web.yaml:5: spec.replicas: want a whole number, not the text "three"`},
 		"quoted":          {work(`  replicas: "3"`), `web.yaml:5: spec.replicas: want a whole number, not the text "3": leave the quotes out`},
 		"fraction":        {work("  replicas: 1.5"), `web.yaml:5: spec.replicas: want a whole number from 0 to 4294967295, not the number "1.5"`},

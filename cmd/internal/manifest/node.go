@@ -70,6 +70,7 @@ func (d *decoder) merge(n *yaml.Node, path string, depth int) []pair {
 			out = append(out, d.merge(c, path, depth+1)...)
 		}
 		return out
+	default:
 	}
 	d.fail(n, path, "<< merges a mapping, not %s", describe(n))
 	return nil
@@ -110,6 +111,7 @@ func describe(n *yaml.Node) string {
 			return "the text " + short(n.Value)
 		}
 		return short(n.Value)
+	default:
 	}
 	return "something else"
 }

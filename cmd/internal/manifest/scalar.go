@@ -5,10 +5,11 @@ import (
 	"strings"
 	"time"
 
-	"dhow.dev/dhow/proto/spec"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 // scalar reads a value that is one word or number.
@@ -46,6 +47,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, fd protoreflect.FieldDescrip
 		if fd.Message().FullName() == "google.protobuf.Duration" {
 			return d.duration(n, path)
 		}
+	default:
 	}
 	d.fail(n, path, "cannot be set in a manifest")
 	return none, false
@@ -62,6 +64,7 @@ func wanted(fd protoreflect.FieldDescriptor) string {
 		return "one of " + strings.Join(Words(fd.Enum()), ", ")
 	case protoreflect.MessageKind:
 		return "a duration such as 30s"
+	default:
 	}
 	if quantity(fd) != nil {
 		return "an amount such as 500m or 64Mi"

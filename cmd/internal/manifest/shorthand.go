@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // shorthand reads the short forms of some messages, and what must be noted
@@ -160,7 +161,7 @@ func readInput(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, spec.MaxStdin+1))
 	if err != nil {
 		return nil, err

@@ -5,10 +5,11 @@ import (
 	"io"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/cmd/internal/manifest"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
 )
 
 // Format is what -o asks for.
@@ -52,6 +53,7 @@ func Objects(w io.Writer, f Format, single bool, objs []*dhowv1.Object) error {
 		return manifest.WriteJSON(w, !single || len(ms) != 1, ms...)
 	case FormatYAML:
 		return manifest.WriteYAML(w, ms...)
+	default:
 	}
 	for _, o := range objs {
 		if _, err := fmt.Fprintln(w, Name(o)); err != nil {

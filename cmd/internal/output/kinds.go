@@ -74,6 +74,7 @@ func columnsOf(k dhowv1.Kind) []Column {
 		return list("NAME", "WORKLOAD", "NUMBER", "AGE", "SOURCE")
 	case dhowv1.Kind_KIND_TOKEN:
 		return list("NAME", "ROLE", "STATUS", "EXPIRES", "AGE", "DESCRIPTION")
+	default:
 	}
 	return list("NAME", "AGE")
 }
@@ -86,12 +87,16 @@ func row(o *dhowv1.Object, now time.Time) []Cell {
 	switch k := o.GetKind().(type) {
 	case *dhowv1.Object_Workload:
 		w := k.Workload
-		return []Cell{name, plain(manifest.Word(w.GetSpec().GetType())), WorkloadReady(w), WorkloadStatus(w), age,
-			plain(nonZero(w.GetStatus().GetRevision())), plain(Sources(w.GetSpec().GetTemplate())), plain(w.GetStatus().GetMessage())}
+		return []Cell{
+			name, plain(manifest.Word(w.GetSpec().GetType())), WorkloadReady(w), WorkloadStatus(w), age,
+			plain(nonZero(w.GetStatus().GetRevision())), plain(Sources(w.GetSpec().GetTemplate())), plain(w.GetStatus().GetMessage()),
+		}
 	case *dhowv1.Object_Instance:
 		i := k.Instance
-		return []Cell{name, InstanceStatus(i), TasksReady(i), Restarts(i, now), age,
-			plain(i.GetSpec().GetNode()), plain(nonZero(i.GetSpec().GetRevision())), plain(Addresses(i)), plain(InstanceMessage(i))}
+		return []Cell{
+			name, InstanceStatus(i), TasksReady(i), Restarts(i, now), age,
+			plain(i.GetSpec().GetNode()), plain(nonZero(i.GetSpec().GetRevision())), plain(Addresses(i)), plain(InstanceMessage(i)),
+		}
 	case *dhowv1.Object_Node:
 		n := k.Node
 		i := n.GetInfo()
@@ -99,8 +104,10 @@ func row(o *dhowv1.Object, now time.Time) []Cell {
 		if platform != "" {
 			platform += "/" + i.GetArch()
 		}
-		return []Cell{name, NodeStatus(n), plain(cpu(i.GetAllocatable())), plain(memory(i.GetAllocatable())), age, plain(i.GetVersion()),
-			plain(i.GetZone()), plain(platform), plain(i.GetAddress()), plain(strings.Join(i.GetRuntimes(), ",")), plain(Labels(n.GetMeta().GetLabels()))}
+		return []Cell{
+			name, NodeStatus(n), plain(cpu(i.GetAllocatable())), plain(memory(i.GetAllocatable())), age, plain(i.GetVersion()),
+			plain(i.GetZone()), plain(platform), plain(i.GetAddress()), plain(strings.Join(i.GetRuntimes(), ",")), plain(Labels(n.GetMeta().GetLabels())),
+		}
 	case *dhowv1.Object_Event:
 		e := k.Event
 		return []Cell{plain(Age(now, e.GetTime())), EventType(e), plain(e.GetReason()), plain(RefName(e.GetRegarding())), plain(e.GetMessage()), plain(e.GetSource())}

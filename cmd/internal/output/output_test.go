@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"dhow.dev/dhow/cmd/internal/output"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"dhow.dev/dhow/cmd/internal/output"
 )
 
 func TestTable(t *testing.T) {

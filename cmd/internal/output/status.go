@@ -33,6 +33,7 @@ func WorkloadStatus(w *dhowv1.Workload) Cell {
 		return Cell{text, Warn}
 	case dhowv1.WorkloadPhase_WORKLOAD_PHASE_FAILED:
 		return Cell{text, Bad}
+	default:
 	}
 	if text == "" {
 		text = "New"
@@ -72,6 +73,7 @@ func InstanceStatus(i *dhowv1.Instance) Cell {
 			return Cell{text, Warn}
 		}
 		return Cell{text, Good}
+	default:
 	}
 	return Cell{text, Warn}
 }
@@ -137,6 +139,7 @@ func NodeStatus(n *dhowv1.Node) Cell {
 		hue = Good
 	case dhowv1.NodeState_NODE_STATE_LOST:
 		hue = Bad
+	default:
 	}
 	if text == "" {
 		text = "Joined"
