@@ -51,6 +51,10 @@ func (s *Store) options(db string) *pebble.Options {
 		Logger:                      pebbleLogger{f, db},
 		EventListener:               &pebble.EventListener{BackgroundError: f.backgroundError},
 	}
+	// Pebble's own scheduler looks ten times a second whether the limit on
+	// compactions was raised. Ours is always one, so nothing needs to look.
+	o.Experimental.CompactionScheduler = pebble.NewConcurrencyLimitSchedulerWithNoPeriodicGrantingForTest()
+	o.CompactionConcurrencyRange = func() (lower, upper int) { return 1, 1 }
 	return o
 }
 
