@@ -35,6 +35,7 @@ var rooms = map[string][]string{
 	"node": { // composition
 		"node/agent", "node/cache", "node/logs", "node/runtime", "node/runtime/wasm", "node/session",
 		"internal/client", "internal/fsx", "internal/gossip", "internal/pki", "internal/version", "proto",
+		"wasmrt", // one engine for several nodes of a process
 	},
 	"node/agent":               {"node/logs", "node/runtime", "internal/fsx", "proto"},
 	"node/cache":               {"internal/fsx", "proto"},
@@ -53,8 +54,8 @@ var rooms = map[string][]string{
 
 	"internal/arch":    {},
 	"internal/client":  {"internal/fsx", "internal/pki", "proto"},
-	"internal/fsx":     {},
-	"internal/gossip":  {"internal/fsx"},
+	"internal/fsx":     {"proto"},
+	"internal/gossip":  {"internal/fsx", "proto"},
 	"internal/pki":     {"internal/fsx", "proto"},
 	"internal/version": {},
 }
