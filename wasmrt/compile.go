@@ -21,8 +21,8 @@ type code struct {
 	extra    int // references of wazero's that one more Close must drop
 	pages    uint64
 	data     []span // where its large data segments go
-	weight   int64 // estimate of what it holds in memory
-	refs     int   // of Modules and Instances; under engine.mu
+	weight   int64  // estimate of what it holds in memory
+	refs     int    // of Modules and Instances; under engine.mu
 }
 
 // Module is a compiled module, held until Close.
