@@ -42,7 +42,9 @@ func TestLogsFromTheNode(t *testing.T) {
 	in := w.instance("web-0-a", "n1", 1)
 	n := w.connect(t, "n1", 0)
 	w.waitNode(t, "n1", connected)
+	answered := make(chan struct{})
 	go func() {
+		defer close(answered)
 		ask := n.asked()
 		out, err := n.c.Agents.Answer(t.Context())
 		if err != nil {
@@ -73,6 +75,7 @@ func TestLogsFromTheNode(t *testing.T) {
 			text = append(text, string(l.Text))
 		}
 	}
+	<-answered
 	if got.Err() != nil || strings.Join(text, " ") != "one two three" {
 		t.Errorf("%q: %v", text, got.Err())
 	}

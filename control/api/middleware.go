@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -18,11 +20,42 @@ import (
 
 // call is what the HTTP side knows of a call and handlers need.
 type call struct {
-	*http.ResponseController
 	id auth.Identity
 	r  *http.Request
 	// arrival bounds the time that the request's message takes.
 	arrival *wire.Guard
+
+	mu sync.Mutex
+	// http is nil once the handler has returned: net/http panics when it is
+	// used after that, and timers may fire late.
+	http *http.ResponseController
+}
+
+// SetReadDeadline implements wire.Conn.
+func (c *call) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http == nil {
+		return http.ErrServerClosed
+	}
+	return c.http.SetReadDeadline(t)
+}
+
+// SetWriteDeadline implements wire.Conn.
+func (c *call) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http == nil {
+		return http.ErrServerClosed
+	}
+	return c.http.SetWriteDeadline(t)
+}
+
+func (c *call) finish() {
+	c.arrival.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.http = nil
 }
 
 func callOf(ctx context.Context) *call {
@@ -50,12 +83,12 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 		if id.Role != dhowv1.Role_ROLE_UNSPECIFIED { // people's tools have no session that tells them
 			w.Header().Set(wire.ServersHeader, strings.Join(a.c.Cluster.APIs(), ","))
 		}
-		c := &call{ResponseController: http.NewResponseController(w), id: id, r: r}
+		c := &call{http: http.NewResponseController(w), id: id, r: r}
 		ctx := wire.WithConn(r.Context(), c)
 		// A request that trickles in must not hold a connection for ever.
 		c.arrival = wire.ReadGuard(ctx, a.c.ReadTimeout)
 		c.arrival.Start()
-		defer c.arrival.Stop()
+		defer c.finish()
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

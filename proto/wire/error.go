@@ -147,6 +147,10 @@ func FromConnect(err error) error {
 		return errors.Join(all...)
 	}
 	code := SpecCode(ce.Code())
+	if ce.Code() == connect.CodeUnknown && !connect.IsWireError(err) {
+		// What the network said: the connection broke before the answer came.
+		code = spec.CodeUnavailable
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &spec.Error{Code: spec.CodeTimeout, Message: "no answer in time", Err: context.DeadlineExceeded}
 	}
