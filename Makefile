@@ -62,7 +62,7 @@ proto-check: ## buf lint, buf breaking against the last commit, and generated co
 	@./internal/tools/protocheck.sh
 
 golden: ## rewrite golden files
-	$(GO) test ./cmd/... ./e2e/... -update
+	$(GO) test ./cmd/dhow ./cmd/internal/manifest -update
 
 sim: ## a simulated cluster: make sim SEED=42, or many seeds without
 	$(GO) test ./e2e/sim -run 'TestSim$$' -count=1 -v $(if $(SEED),-seed $(SEED))

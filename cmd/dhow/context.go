@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
+	"dhow.dev/dhow/internal/fsx"
 	"dhow.dev/dhow/proto/spec"
 )
 
@@ -52,7 +54,38 @@ func contextCmd(a *app) *cobra.Command {
 			return a.printContexts(path, file)
 		},
 	}))
+	cmd.AddCommand(&cobra.Command{
+		Use: "env", Short: "Print the current context as shell variables, for curl and scripts",
+		Long: `Print the current context as shell variables: DHOW_API (https://host:port),
+DHOW_TOKEN and DHOW_CA, a file with the cluster's certificate.`,
+		Example: `  eval "$(dhow context env)"`,
+		Args:    args(0, 0, ""),
+		RunE:    func(*cobra.Command, []string) error { return a.printEnv() },
+	})
 	return cmd
+}
+
+// printEnv writes the CA next to the context file, where curl can read it.
+func (a *app) printEnv() error {
+	c, err := a.cluster()
+	if err != nil {
+		return err
+	}
+	path, err := a.contextPath()
+	if err != nil {
+		return err
+	}
+	ca := filepath.Join(filepath.Dir(path), c.Name+"-ca.pem")
+	if err := fsx.WriteFile(ca, []byte(c.CA), 0o600); err != nil {
+		return fsx.Explain(err)
+	}
+	_, err = fmt.Fprintf(a.stdout, "export DHOW_API=%s\nexport DHOW_TOKEN=%s\nexport DHOW_CA=%s\n", quote("https://"+c.Servers[0]), quote(c.Token), quote(ca))
+	return err
+}
+
+// quote is s for a POSIX shell.
+func quote(s string) string {
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (a *app) contexts() (string, *client.File, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -39,5 +40,23 @@ func TestContextRemembersServers(t *testing.T) {
 	wantCode(t, dhow(t, "", "get", "nodes"), 0)
 	if got := servers(); !slices.Equal(got, []string{f.addr, "127.0.0.1:1"}) {
 		t.Errorf("nonsense was remembered: %v", got)
+	}
+}
+
+// What `dhow context env` prints is what curl needs, whatever is in it.
+func TestContextEnv(t *testing.T) {
+	f := newFake(t)
+	r := dhow(t, "", "context", "env")
+	wantCode(t, r, 0)
+	out, err := exec.Command("sh", "-c", r.out+`printf '%s %s ' "$DHOW_API" "$DHOW_TOKEN"; cat "$DHOW_CA"`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "https://" + f.addr + " dhow_t_secret " + f.ca; string(out) != want {
+		t.Errorf("the shell sees %q, want %q", out, want)
+	}
+	odd := `a'b"c $d`
+	if out, err := exec.Command("sh", "-c", "printf %s "+quote(odd)).Output(); err != nil || string(out) != odd {
+		t.Errorf("a quoted %q is %q (%v)", odd, out, err)
 	}
 }
