@@ -427,3 +427,25 @@ func TestRolloutWithAHostPort(t *testing.T) {
 	w.obey()
 	want(t, "updated", w.get("web").GetStatus().GetUpdated(), 1)
 }
+
+// Every way to make an instance waits after one that ended by itself.
+func TestBackOffHoldsInRolloutsAndDrains(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	w.workload("web", 1, template("a"))
+	w.workload("moved", 1)
+	w.obey()
+	w.addNode("n2", 4000, 8<<30)
+	w.workload("web", 1, template("broken"))
+	w.editNode("n1", func(n *dhowv1.Node) { n.Spec = &dhowv1.NodeSpec{Draining: true} })
+	w.settle()
+	for range 50 {
+		for _, i := range w.instances("", on("n2")) {
+			w.report(i, failed, false)
+		}
+		w.pass(100 * time.Millisecond)
+	}
+	if n := len(w.instances("", func(i *dhowv1.Instance) bool { return i.GetStatus().GetState() == failed })); n > 2*3 {
+		t.Errorf("%d failed in five seconds", n)
+	}
+}

@@ -7,7 +7,7 @@ func (w *world) faults() {
 	if w.calm {
 		return
 	}
-	w.after(w.between(100*time.Millisecond, 4*time.Second), w.faults)
+	w.after(w.between(100*time.Millisecond, 3*time.Second), w.faults)
 	switch w.rng.IntN(8) {
 	case 0, 1:
 		s := w.servers[w.rng.IntN(len(w.servers))]

@@ -31,6 +31,8 @@ type node struct {
 	session  *session
 	gone     bool // removed by a user
 	wake     time.Time
+	starting []agent.Action // in flight
+	stored   time.Time      // when the last records will be on the disk
 }
 
 // run is what the runtime knows of a run.
@@ -117,7 +119,15 @@ func (n *node) stop(off bool) {
 	n.core = nil
 	if off || !n.outlives {
 		clear(n.runs)
+	} else {
+		// What was being started may run all the same.
+		for _, a := range n.starting {
+			if n.w.one(2) {
+				_ = n.launch(a)
+			}
+		}
 	}
+	n.starting = nil
 	n.w.stats.kills++
 	n.w.logf("%s stops (machine: %v)", n.name, off)
 	if c := n.session; c != nil {
@@ -220,9 +230,12 @@ func (n *node) pump() {
 			for k := range records {
 				records[k] = proto.CloneOf(records[k])
 			}
-			n.later(n.w.between(0, 2*time.Millisecond), func() {
-				n.store(records, mark)
-			})
+			at := n.w.now.Add(n.w.between(0, 2*time.Millisecond))
+			if at.Before(n.stored) {
+				at = n.stored
+			}
+			n.stored = at
+			n.later(at.Sub(n.w.now), func() { n.store(records, mark) })
 		}
 		for _, a := range r.Actions {
 			n.act(a)
@@ -241,8 +254,7 @@ func (n *node) pump() {
 	}
 }
 
-// store appends to the ledger. The order of two appends may be turned around
-// by their delays, never by the disk: a mark covers all before it.
+// store appends to the ledger, in order.
 func (n *node) store(records []*dhowv1.LedgerRecord, mark uint64) {
 	n.ledger = append(n.ledger, records...)
 	n.core.Stored(n.w.now, mark)
@@ -309,14 +321,12 @@ func (n *node) act(a agent.Action) {
 		life := n.life
 		n.w.after(d, func() {
 			if n.life != life || !n.up {
-				// The agent died meanwhile; the container may run all the same.
-				if n.outlives && n.up && n.life == life+1 && n.w.one(2) && false {
-					n.launch(a)
-				}
 				return
 			}
+			n.starting = slices.DeleteFunc(n.starting, func(o agent.Action) bool { return o.ID == a.ID })
 			answer(agent.Result{Err: n.launch(a)})
 		})
+		n.starting = append(n.starting, a)
 	case agent.Wait:
 		r := n.runs[a.ID]
 		if r == nil {

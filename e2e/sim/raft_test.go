@@ -159,7 +159,7 @@ func (r *raft) tick() {
 	if r.role == leader {
 		r.replicate()
 		// A leader that reaches no majority steps down.
-		if s.w.now.After(r.deadline) {
+		if s.w.now.After(r.deadline) && len(s.w.servers) > 1 {
 			r.follow(r.term)
 			r.postpone()
 		}
@@ -367,9 +367,6 @@ func (r *raft) advance() {
 	}
 	slices.Sort(all)
 	c := all[(len(all)-1)/2]
-	if len(r.s.w.servers) == 1 {
-		r.postpone()
-	}
 	if c > r.commit && r.log[c-1].term == r.term {
 		r.commit = c
 		r.s.apply()

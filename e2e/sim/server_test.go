@@ -242,7 +242,17 @@ func (s *server) plan() {
 		s.w.fail("leader %s plans at revision %d: %v", s.name, l.core.Revision(), err)
 	}
 	l.flight = 1
-	s.raft.propose(proposal{proto.CloneOf(p), func(r *dhowv1.ProposalResult) {
+	p = proto.CloneOf(p)
+	s.raft.propose(proposal{p, func(r *dhowv1.ProposalResult) {
+		if r.GetCode() == "not_leader" {
+			// As the real store does, it goes to whoever leads now: where it
+			// must be refused for its term.
+			s.w.after(s.w.between(0, time.Second), func() {
+				if s.up {
+					s.call(p, func(*dhowv1.ProposalResult) {})
+				}
+			})
+		}
 		if s.lship != l {
 			return
 		}

@@ -22,7 +22,7 @@ func (u *user) act() {
 	if w.calm {
 		return
 	}
-	w.after(w.between(50*time.Millisecond, 3*time.Second), u.act)
+	w.after(w.between(20*time.Millisecond, 1500*time.Millisecond), u.act)
 	s := w.servers[w.rng.IntN(len(w.servers))]
 	if !s.up {
 		return

@@ -9,6 +9,7 @@ import (
 	"dhow.dev/dhow/control/plan/heap"
 	"dhow.dev/dhow/control/plan/invariant"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // world is everything there is in one run.
@@ -189,6 +190,9 @@ func (w *world) observe(index uint64, events []*dhowv1.WatchEvent) {
 	}
 	w.checked = index
 	for _, ev := range events {
+		if i := ev.GetObject().GetInstance(); i != nil && spec.Terminal(i.GetStatus().GetState()) && ev.GetType() == dhowv1.WatchEventType_WATCH_EVENT_TYPE_PUT {
+			w.logf("  state: %s is %v: %s %s", i.GetMeta().GetName(), i.GetStatus().GetState(), i.GetStatus().GetReason(), i.GetStatus().GetMessage())
+		}
 		if err := w.checker.Observe(ev); err != nil {
 			w.fail("at index %d: %v", index, err)
 		}

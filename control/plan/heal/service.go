@@ -52,15 +52,11 @@ func (s *Slot) serve(env Env) {
 
 // revive makes the instance that a slot without one lacks.
 func (s *Slot) revive(env Env, lost *Instance) {
-	last := s.last()
-	switch {
-	case lost != nil:
-		env.Create(s.birth(Lost, lost, env.Now()))
-	case last != nil && last.Terminal() && last.byItself() && last.revision() == s.Group.current:
-		env.Create(s.birth(Ended, last, env.Now()))
-	default:
-		env.Create(s.birth("", nil, env.Now()))
+	why := StopReason("")
+	if lost != nil {
+		why = Lost
 	}
+	env.Create(s.birth(why, lost, env.Now()))
 }
 
 // byItself tells that an instance ended without being told to.
@@ -110,11 +106,15 @@ func (s *Slot) step(env Env, starts, stops *int) {
 	}
 	serving := best(old)
 	for _, i := range old {
-		// What is not ready is missed by nobody.
-		if i != serving || !i.Ready() {
-			stop(env, i, Replaced)
-			*starts++
+		switch {
+		case !i.Ready(): // missed by nobody
+		case i != serving && *stops > 0:
+			*stops--
+		default:
+			continue
 		}
+		stop(env, i, Replaced)
+		*starts++
 	}
 	if serving == nil || !serving.Ready() {
 		serving = nil

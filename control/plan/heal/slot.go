@@ -168,23 +168,21 @@ const (
 	mostDelay  = 5 * time.Minute
 )
 
-// birth makes the next instance of the slot.
+// birth makes the next instance of the slot. Whatever it is for: when the one
+// before it ended by itself, it waits.
 func (s *Slot) birth(why StopReason, replaces *Instance, now time.Time) Birth {
 	g := s.Group
-	b := Birth{Slot: s, Revision: g.current, Why: why, Replaces: replaces}
-	b.Attempt = s.attempts
-	last := s.last()
+	b := Birth{Slot: s, Revision: g.current, Attempt: s.attempts, Why: why, Replaces: replaces}
+	last := s.newest()
 	if last == nil {
 		return b
 	}
-	for _, i := range slices.Backward(s.insts) {
-		if i.revision() == g.current {
-			b.Failures = i.failures()
-			break
-		}
-	}
-	if why != Ended {
+	b.Failures = last.failures()
+	if !last.Terminal() || !last.byItself() {
 		return b
+	}
+	if replaces == nil {
+		b.Why, b.Replaces = Ended, last
 	}
 	if d := g.delay(last); d > 0 {
 		from := now
@@ -199,6 +197,16 @@ func (s *Slot) birth(why StopReason, replaces *Instance, now time.Time) Birth {
 		b.Avoid = last.Node()
 	}
 	return b
+}
+
+// newest is the newest instance of the current revision; nil if there is none.
+func (s *Slot) newest() *Instance {
+	for _, i := range slices.Backward(s.insts) {
+		if i.revision() == s.Group.current {
+			return i
+		}
+	}
+	return nil
 }
 
 // delay is how long to wait after an instance that ended by itself: twice as

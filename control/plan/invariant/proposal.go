@@ -11,6 +11,7 @@ import (
 // Nothing of it is remembered.
 func (c *Checker) Propose(changes []*dhowv1.Change) error {
 	var undo []func()
+	rolling := map[string]*rolling{}
 	defer func() {
 		for k := len(undo) - 1; k >= 0; k-- {
 			undo[k]()
@@ -43,9 +44,22 @@ func (c *Checker) Propose(changes []*dhowv1.Change) error {
 			if err := c.proposed(old, i); err != nil {
 				return err
 			}
+			c.note(rolling, old, i)
+		}
+	}
+	// A proposal happens as a whole: its bounds hold at its end.
+	for uid, r := range rolling {
+		if err := c.bounds(c.workloads[uid], r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// rolling is what a proposal does to one workload.
+type rolling struct {
+	born    string // the last instance it makes
+	stopped string // the last ready one it replaces
 }
 
 func (c *Checker) restore(i, old *dhowv1.Instance) {
@@ -61,10 +75,7 @@ func (c *Checker) proposed(old, i *dhowv1.Instance) error {
 	if err := c.putInstance(i); err != nil {
 		return err
 	}
-	if err := c.admitted(old, i); err != nil {
-		return err
-	}
-	return c.rolls(old, i)
+	return c.admitted(old, i)
 }
 
 // admitted checks that a node that is given an instance takes any.
@@ -79,17 +90,29 @@ func (c *Checker) admitted(old, i *dhowv1.Instance) error {
 	return nil
 }
 
-// rolls checks the bounds of a rollout when it makes or stops an instance.
-func (c *Checker) rolls(old, i *dhowv1.Instance) error {
+// note remembers what the bounds of a rollout speak of.
+func (c *Checker) note(all map[string]*rolling, old, i *dhowv1.Instance) {
 	const replaced = "replaced by a new revision"
-	w := c.workloads[i.GetSpec().GetWorkloadUid()]
+	uid := i.GetSpec().GetWorkloadUid()
+	w := c.workloads[uid]
 	if w == nil || w.GetSpec().GetType() == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB {
-		return nil
+		return
 	}
-	stopped := old != nil && i.GetSpec().GetStopReason() == replaced && old.GetSpec().GetStopReason() == "" && serves(old)
-	if !stopped && old != nil {
-		return nil
+	r := all[uid]
+	if r == nil {
+		r = &rolling{}
+		all[uid] = r
 	}
+	if old == nil {
+		r.born = id(i)
+	}
+	if old != nil && i.GetSpec().GetStopReason() == replaced && old.GetSpec().GetStopReason() == "" && serves(old) {
+		r.stopped = id(i)
+	}
+}
+
+// bounds checks those of a rollout.
+func (c *Checker) bounds(w *dhowv1.Workload, r *rolling) error {
 	replicas := 1
 	if w.GetSpec().Replicas != nil {
 		replicas = int(w.GetSpec().GetReplicas())
@@ -113,11 +136,11 @@ func (c *Checker) rolls(old, i *dhowv1.Instance) error {
 	if missing == 0 && hostPorts(w) {
 		missing = 1
 	}
-	if stopped && ready < replicas-missing {
-		return broken(5, "stopping %s leaves %d of %d ready", id(i), ready, replicas)
+	if r.stopped != "" && ready < replicas-missing {
+		return broken(5, "stopping %s leaves %d of %d ready", r.stopped, ready, replicas)
 	}
-	if old == nil && live-moving > replicas+(replicas+3)/4 {
-		return broken(5, "with %s there are %d of %d", id(i), live, replicas)
+	if r.born != "" && live-moving > replicas+(replicas+3)/4 {
+		return broken(5, "with %s there are %d of %d", r.born, live, replicas)
 	}
 	return nil
 }
