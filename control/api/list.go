@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// What one step reads from the store.
-	listStep = 500
+	// What one step reads from the store: few objects first, since they may be
+	// large, then more.
+	firstStep = 8
+	listStep  = 500
 	// A page ends when it has grown to this, whatever limit was asked for.
 	pageBytes = 4 << 20
 	// What one step may add to it.
@@ -69,7 +71,7 @@ func (o objects) List(ctx context.Context, req *dhowv1.ListRequest) (*dhowv1.Lis
 // page reads objects until the limit (0: none) or pageBytes are reached, and
 // tells where to go on.
 func page(v *store.View, sel *dhowv1.Selector, after string, limit int, take func([]*dhowv1.Object)) (next string, err error) {
-	for n, size, step := 0, 0, listStep; ; {
+	for n, size, step := 0, 0, firstStep; ; {
 		ask := step
 		if limit > 0 {
 			ask = min(ask, limit-n)
@@ -87,6 +89,9 @@ func page(v *store.View, sel *dhowv1.Selector, after string, limit int, take fun
 			// Large objects: a message of them all would be refused.
 			step = max(1, ask/8)
 			continue
+		}
+		if got < stepBytes/4 {
+			step = min(2*step, listStep)
 		}
 		n, size = n+len(objs), size+got
 		take(objs)
