@@ -144,8 +144,9 @@ func joinCode(err error) spec.Code {
 		return spec.CodeDenied
 	case connect.CodeInvalidArgument, connect.CodeAlreadyExists:
 		return spec.CodeInvalid
+	default:
+		return spec.CodeUnavailable
 	}
-	return spec.CodeUnavailable
 }
 
 func joined(c Config, key []byte, res *dhowv1.JoinResponse) (*identity, error) {

@@ -159,12 +159,12 @@ func (k *Keeper) fetchFrom(ctx context.Context, server, digest string) (err erro
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }()
 	w, err := k.c.Store.Create(digest, -1)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	if _, err := io.Copy(w, body); err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func Open(c Config) (*Store, error) {
 		c.FS = osFS{}
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default clock
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -24,7 +24,7 @@ type leadership struct {
 	cancels []context.CancelCauseFunc
 }
 
-var errLost = errors.New("this server does not lead any more") //nolint:gochecknoglobals // A sentinel.
+var errLost = errors.New("this server does not lead any more")
 
 func (l *leads) broadcast() {
 	l.mu.Lock()
@@ -80,27 +80,27 @@ func (r *Replica) watchLeadership() {
 	}
 }
 
-// waitLead returns the leadership; right after an election it waits until it
-// has begun.
-func (r *Replica) waitLead(ctx context.Context) (*leadership, error) {
+// waitLead returns nil when this server leads; right after an election it
+// waits until the leadership has begun.
+func (r *Replica) waitLead(ctx context.Context) error {
 	for {
 		l, changed := r.lead.get()
 		if l != nil {
-			return l, nil
+			return nil
 		}
 		if r.raft.State() != raft.Leader {
 			name, _ := r.Leader()
 			if name == "" || name == r.c.Name {
-				return nil, spec.Errorf(spec.CodeNotLeader, "there is no leader at the moment")
+				return spec.Errorf(spec.CodeNotLeader, "there is no leader at the moment")
 			}
-			return nil, spec.Errorf(spec.CodeNotLeader, "server %s leads", name)
+			return spec.Errorf(spec.CodeNotLeader, "server %s leads", name)
 		}
 		select {
 		case <-changed:
 		case <-r.closing:
-			return nil, errStopping()
+			return errStopping()
 		case <-ctx.Done():
-			return nil, spec.Errorf(spec.CodeTimeout, "a majority of servers does not answer: %w", ctx.Err())
+			return spec.Errorf(spec.CodeTimeout, "a majority of servers does not answer: %w", ctx.Err())
 		}
 	}
 }

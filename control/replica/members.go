@@ -49,7 +49,7 @@ func (r *Replica) AddServer(ctx context.Context, name, addr string) error {
 	if name == "" || addr == "" {
 		return spec.Errorf(spec.CodeInvalid, "a server needs a name and an address")
 	}
-	if _, err := r.waitLead(ctx); err != nil {
+	if err := r.waitLead(ctx); err != nil {
 		return err
 	}
 	id, address := raft.ServerID(name), raft.ServerAddress(addr)
@@ -97,7 +97,7 @@ func (r *Replica) waitCaughtUp(ctx context.Context, id raft.ServerID) error {
 // RemoveServer removes a member; one that is none is no error. Leader only;
 // the leader can remove itself.
 func (r *Replica) RemoveServer(ctx context.Context, name string) error {
-	if _, err := r.waitLead(ctx); err != nil {
+	if err := r.waitLead(ctx); err != nil {
 		return err
 	}
 	servers := r.configuration()

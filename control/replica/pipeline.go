@@ -79,7 +79,7 @@ func (r *Replica) Propose(ctx context.Context, p *dhowv1.Proposal) (*dhowv1.Prop
 	if len(data) > maxProposal {
 		return nil, spec.Errorf(spec.CodeExhausted, "the request is %d bytes large; the most is %d: split it", len(data), maxProposal)
 	}
-	if _, err := r.waitLead(ctx); err != nil {
+	if err := r.waitLead(ctx); err != nil {
 		return nil, err
 	}
 	w := &waiting{data: data, done: make(chan outcome, 1)}

@@ -25,7 +25,7 @@ type round struct {
 // returns has every write that was acknowledged before the call. CodeNotLeader
 // when it does not lead.
 func (r *Replica) ReadIndex(ctx context.Context) (uint64, error) {
-	if _, err := r.waitLead(ctx); err != nil {
+	if err := r.waitLead(ctx); err != nil {
 		return 0, err
 	}
 	n := r.reads.join()
@@ -86,7 +86,7 @@ func (s *reads) confirm() (uint64, error) {
 // Barrier waits until all that was written before is applied here. Leader
 // only.
 func (r *Replica) Barrier(ctx context.Context) error {
-	if _, err := r.waitLead(ctx); err != nil {
+	if err := r.waitLead(ctx); err != nil {
 		return err
 	}
 	return wait(ctx, r.raft.Barrier(0))

@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -125,8 +126,7 @@ func (t *tx) proposal(p *dhowv1.Proposal) (*dhowv1.ProposalResult, error) {
 }
 
 func (t *tx) undo() {
-	for i := len(t.staged) - 1; i >= 0; i-- {
-		w := t.staged[i]
+	for _, w := range slices.Backward(t.staged) {
 		if w.hadWas {
 			t.dirty[w.key] = w.was
 		} else {
@@ -209,7 +209,7 @@ func getObject(db pebble.Reader, key []byte) (*dhowv1.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	o := &dhowv1.Object{}
 	return o, proto.Unmarshal(raw, o)
 }

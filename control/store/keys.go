@@ -84,6 +84,7 @@ func workloadOf(o *dhowv1.Object) string {
 			return cutLast(name, '.')
 		case dhowv1.Kind_KIND_INSTANCE:
 			return cutLast(cutLast(name, '-'), '-')
+		default:
 		}
 	}
 	return ""

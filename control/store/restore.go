@@ -117,7 +117,7 @@ func copyFile(fs vfs.FS, from, to string) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close()
+	defer func() { _ = src.Close() }()
 	dst, err := fs.Create(to, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err

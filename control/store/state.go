@@ -147,7 +147,7 @@ func readApplied(db pebble.Reader) (index, term uint64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if len(raw) != 16 {
 		return 0, 0, fmt.Errorf("the applied index has %d bytes", len(raw))
 	}

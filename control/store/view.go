@@ -157,14 +157,21 @@ func (r scanRange) object(key []byte) []byte {
 	return append(b, rest...)
 }
 
+func checkSelector(sel *dhowv1.Selector) error {
+	if k := sel.GetKind(); k <= 0 || dhowv1.Kind_name[int32(k)] == "" {
+		return &spec.Error{Code: spec.CodeInvalid, Path: "selector.kind", Message: "say which kind to list"}
+	}
+	if bytes.ContainsRune([]byte(sel.GetNamespace()+sel.GetName()+sel.GetWorkload()+sel.GetNode()), 0) {
+		return &spec.Error{Code: spec.CodeInvalid, Path: "selector", Message: "has a zero byte"}
+	}
+	return nil
+}
+
 func rangeOf(sel *dhowv1.Selector, after string) (scanRange, error) {
+	if err := checkSelector(sel); err != nil {
+		return scanRange{}, err
+	}
 	k, ns := sel.GetKind(), sel.GetNamespace()
-	if k <= 0 || dhowv1.Kind_name[int32(k)] == "" {
-		return scanRange{}, &spec.Error{Code: spec.CodeInvalid, Path: "selector.kind", Message: "say which kind to list"}
-	}
-	if bytes.ContainsRune([]byte(ns+sel.GetName()+sel.GetWorkload()+sel.GetNode()), 0) {
-		return scanRange{}, &spec.Error{Code: spec.CodeInvalid, Path: "selector", Message: "has a zero byte"}
-	}
 	r := scanRange{kind: k}
 	indexed := k == dhowv1.Kind_KIND_INSTANCE || k == dhowv1.Kind_KIND_REVISION || k == dhowv1.Kind_KIND_EVENT
 	switch {

@@ -67,7 +67,7 @@ func New(c Config) (*Cache, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default clock
 	}
 	k := &Cache{c: c, openFile: openPart, entries: map[string]*entry{}, flights: map[string]*flight{}}
 	for _, d := range []string{k.dir(true), k.dir(false)} {

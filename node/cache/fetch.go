@@ -102,7 +102,7 @@ func (k *Cache) verify(h string, e *entry) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	sum := sha256.New()
 	if _, err := io.Copy(sum, f); err != nil || hex.EncodeToString(sum.Sum(nil)) != h {
 		return false
@@ -216,7 +216,7 @@ func (k *Cache) receive(ctx context.Context, h string, f io.Writer, sum hash.Has
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	_, err = io.Copy(io.MultiWriter(f, sum), r)
 	return err
 }

@@ -83,8 +83,9 @@ func Namespaced(k dhowv1.Kind) bool {
 	switch k {
 	case dhowv1.Kind_KIND_WORKLOAD, dhowv1.Kind_KIND_REVISION, dhowv1.Kind_KIND_INSTANCE, dhowv1.Kind_KIND_EVENT:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // RefOf names the object, uid included.
