@@ -449,3 +449,17 @@ func TestBackOffHoldsInRolloutsAndDrains(t *testing.T) {
 		t.Errorf("%d failed in five seconds", n)
 	}
 }
+
+func TestRemovedNodeTakesWhatWasToStopThere(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	w.workload("web", 2)
+	w.obey()
+	w.lose("n1")
+	w.workload("web", 0)
+	w.settle()
+	want(t, "instances", len(w.instances("web", nil)), 2)
+	w.del(&dhowv1.Ref{Kind: dhowv1.Kind_KIND_NODE, Name: "n1"})
+	w.settle()
+	want(t, "instances", len(w.instances("web", nil)), 0)
+}

@@ -385,7 +385,7 @@ func (n *node) launch(a agent.Action) error {
 	}
 	r := &run{id: a.ID, running: true, since: n.w.now, mood: mood}
 	n.runs[a.ID] = r
-	n.w.logf("%s runs %s (%s %d)", n.name, a.Task.Name, mood, a.ID.Run)
+	n.w.logf("%s runs %s %v (%s)", n.name, a.Task.Name, a.ID, mood)
 	var life time.Duration
 	code := int32(0)
 	switch mood {

@@ -124,6 +124,7 @@ func (u *user) node(s *server) {
 		if n.up {
 			n.stop(true)
 		}
+		clear(n.runs)
 		return
 	}
 	v := s.st.View()

@@ -1,10 +1,13 @@
 package heal
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // run keeps one instance in a slot of a job until one has succeeded. Never do
 // two run at once, as far as nodes can be asked.
-func (s *Slot) run(env Env) {
+func (s *Slot) run(env Env, lost *Instance) {
 	g := s.Group
 	why := StopReason("")
 	switch {
@@ -21,7 +24,7 @@ func (s *Slot) run(env Env) {
 		}
 		return
 	}
-	lost := s.abandon(env)
+	lost = cmp.Or(s.abandon(env), lost)
 	live := s.live()
 	keep := best(slices.DeleteFunc(slices.Clone(live), func(i *Instance) bool {
 		return i.revision() != g.current || i.Node() != "" && env.Node(i.Node()).Draining

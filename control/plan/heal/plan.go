@@ -54,13 +54,14 @@ func (g *Group) Plan(env Env) {
 // decide looks at one slot.
 func (g *Group) decide(env Env, s *Slot) {
 	s.dirty, s.busy = false, true
+	lost := s.bury(env)
 	switch {
 	case g.Workload == nil:
 		s.clear(env)
 	case g.job:
-		s.run(env)
+		s.run(env, lost)
 	default:
-		s.serve(env)
+		s.serve(env, lost)
 	}
 	s.trim(env)
 	s.busy = false
@@ -68,7 +69,7 @@ func (g *Group) decide(env Env, s *Slot) {
 
 // stop ends an instance the shortest way.
 func stop(env Env, i *Instance, why StopReason) {
-	if i.Node() == "" || !env.Node(i.Node()).Known {
+	if i.Node() == "" {
 		env.Remove(i)
 		return
 	}
@@ -79,7 +80,7 @@ func stop(env Env, i *Instance, why StopReason) {
 func (s *Slot) clear(env Env) {
 	for _, i := range slices.Clone(s.insts) {
 		switch {
-		case i.Terminal() || !env.Node(i.Node()).Known:
+		case i.Terminal() || i.Node() == "":
 			env.Remove(i)
 		case i.Live():
 			env.Stop(i, Deleted)
@@ -87,29 +88,38 @@ func (s *Slot) clear(env Env) {
 	}
 }
 
-// give up instances whose nodes are gone: removed by a user, or lost for
-// longer than the workload wants to wait.
-func (s *Slot) abandon(env Env) (lost *Instance) {
+// bury removes instances of nodes that a user removed. It returns one that is
+// missed now.
+func (s *Slot) bury(env Env) (lost *Instance) {
 	for _, i := range slices.Clone(s.insts) {
-		if i.Node() == "" || i.Terminal() {
+		if i.Node() == "" || i.Terminal() || env.Node(i.Node()).Known {
+			continue
+		}
+		if i.Live() {
+			lost = i
+		}
+		env.Remove(i)
+	}
+	return lost
+}
+
+// abandon gives up instances whose nodes are lost for longer than the workload
+// wants to wait. It returns one that is missed now.
+func (s *Slot) abandon(env Env) (lost *Instance) {
+	for _, i := range s.live() {
+		if i.Node() == "" {
 			continue
 		}
 		n := env.Node(i.Node())
-		switch {
-		case !n.Known:
-			if i.Live() {
-				lost = i
-			}
-			env.Remove(i)
-		case n.Lost && i.Live():
-			due := n.Since.Add(s.Group.lostAfter)
-			if env.Now().Before(due) {
-				env.WakeAt(s, due)
-				continue
-			}
-			lost = i
-			env.Stop(i, Lost)
+		if !n.Lost {
+			continue
 		}
+		if due := n.Since.Add(s.Group.lostAfter); env.Now().Before(due) {
+			env.WakeAt(s, due)
+			continue
+		}
+		lost = i
+		env.Stop(i, Lost)
 	}
 	return lost
 }

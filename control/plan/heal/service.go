@@ -1,8 +1,10 @@
 package heal
 
+import "cmp"
+
 // serve keeps one instance of the current revision in a slot of a service.
 // Instances of older revisions are left to roll.
-func (s *Slot) serve(env Env) {
+func (s *Slot) serve(env Env, lost *Instance) {
 	g := s.Group
 	if s.Index >= g.replicas {
 		for _, i := range s.live() {
@@ -10,7 +12,7 @@ func (s *Slot) serve(env Env) {
 		}
 		return
 	}
-	lost := s.abandon(env)
+	lost = cmp.Or(s.abandon(env), lost)
 	var stay, moving, old []*Instance
 	moved := false // an old one is on a draining node
 	for _, i := range s.live() {

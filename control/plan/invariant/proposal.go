@@ -58,7 +58,7 @@ func (c *Checker) Propose(changes []*dhowv1.Change) error {
 
 // rolling is what a proposal does to one workload.
 type rolling struct {
-	born    string // the last instance it makes
+	born    string // the last instance it makes beside another
 	stopped string // the last ready one it replaces
 }
 
@@ -103,12 +103,24 @@ func (c *Checker) note(all map[string]*rolling, old, i *dhowv1.Instance) {
 		r = &rolling{}
 		all[uid] = r
 	}
-	if old == nil {
+	if old == nil && c.beside(i) {
 		r.born = id(i)
 	}
 	if old != nil && i.GetSpec().GetStopReason() == replaced && old.GetSpec().GetStopReason() == "" && serves(old) {
 		r.stopped = id(i)
 	}
+}
+
+// beside tells whether an instance is made beside another of its index, which
+// is not about to move. One that is alone is wanted in any case.
+func (c *Checker) beside(i *dhowv1.Instance) bool {
+	for _, o := range c.slots[slotOf(i)] {
+		if o != i && !spec.Terminal(o.GetStatus().GetState()) && o.GetSpec().GetDesired() != dhowv1.Desired_DESIRED_STOP &&
+			!c.nodes[o.GetSpec().GetNode()].GetSpec().GetDraining() {
+			return true
+		}
+	}
+	return false
 }
 
 // bounds checks those of a rollout.
