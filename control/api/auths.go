@@ -81,8 +81,8 @@ func (a auths) Join(ctx context.Context, req *dhowv1.JoinRequest) (*dhowv1.JoinR
 		return nil, &spec.Error{Code: spec.CodeInvalid, Path: "name", Message: why}
 	}
 	var caKey []byte
-	switch {
-	case id.Role == dhowv1.Role_ROLE_JOIN_NODE:
+	switch id.Role {
+	case dhowv1.Role_ROLE_JOIN_NODE:
 		who.Kind = pki.Node
 		if err := auth.Authorize(id, auth.VerbJoinNode, 0); err != nil {
 			return nil, err

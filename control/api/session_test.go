@@ -148,13 +148,6 @@ func ref(i *dhowv1.Instance) *dhowv1.Ref {
 	return &dhowv1.Ref{Kind: dhowv1.Kind_KIND_INSTANCE, Namespace: i.Meta.Namespace, Name: i.Meta.Name, Uid: i.Meta.Uid}
 }
 
-func names(a *dhowv1.Assignments) (out []string) {
-	for _, i := range a.Instances {
-		out = append(out, i.Meta.Name)
-	}
-	return out
-}
-
 func TestSessionFullSetThenDeltas(t *testing.T) {
 	w := newWorld(t)
 	w.node("n1")

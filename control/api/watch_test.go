@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -113,7 +114,7 @@ func TestWatchTooOldListsAgain(t *testing.T) {
 		}
 		return nil
 	})
-	if err != errStop || resets != 1 || seen != 201 {
+	if !errors.Is(err, errStop) || resets != 1 || seen != 201 {
 		t.Errorf("%v, %d resets, %d objects", err, resets, seen)
 	}
 }

@@ -186,8 +186,9 @@ func again(err error, q *dhowv1.Proposal) bool {
 		return q.GetTerm() == 0
 	case spec.CodeUnavailable:
 		return q.GetTerm() == 0 && repeatable(q)
+	default:
+		return false
 	}
-	return false
 }
 
 // repeatable tells whether carrying a proposal out twice does no harm: reports

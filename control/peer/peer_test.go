@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -147,11 +148,7 @@ func newCluster(t *testing.T, names ...string) *cluster {
 func (c *cluster) addresses() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out := map[string]string{}
-	for k, v := range c.addrs {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(c.addrs)
 }
 
 func (c *cluster) issue(kind pki.Kind, name string) *pki.Credentials {

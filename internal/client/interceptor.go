@@ -120,8 +120,7 @@ func again(procedure string, err error) bool {
 // specCode is the code of a failed call; empty when no server was reached,
 // since all were tried then.
 func specCode(err error) spec.Code {
-	var own *spec.Error
-	if errors.As(err, &own) {
+	if _, ok := errors.AsType[*spec.Error](err); ok {
 		return ""
 	}
 	return spec.CodeOf(wire.FromConnect(err))

@@ -134,8 +134,7 @@ func NotSent(err error) bool {
 func unreachable(list []string, errs []error) error {
 	all := errors.Join(errs...)
 	for _, err := range errs {
-		var own *spec.Error
-		if errors.As(err, &own) {
+		if own, ok := errors.AsType[*spec.Error](err); ok {
 			// It was reached, and is the wrong one.
 			return spec.Errorf(own.Code, "%w", err)
 		}

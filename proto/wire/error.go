@@ -72,12 +72,10 @@ func SpecCode(c connect.Code) spec.Code {
 
 // ToConnect makes the error that a handler answers with.
 func ToConnect(err error) *connect.Error {
-	var already *connect.Error
-	if errors.As(err, &already) {
+	if already, ok := errors.AsType[*connect.Error](err); ok {
 		return already
 	}
-	var own *spec.Error
-	if !errors.As(err, &own) {
+	if _, ok := errors.AsType[*spec.Error](err); !ok {
 		switch {
 		case errors.Is(err, context.Canceled):
 			return connect.NewError(connect.CodeCanceled, err)
