@@ -30,7 +30,7 @@ var benchGuests = []string{"c/probe.c", "rust/probe.rs", "go/probe.go"}
 func BenchmarkRun(b *testing.B) {
 	for _, source := range benchGuests {
 		b.Run(filepath.Dir(source)+"/wasmrt", func(b *testing.B) {
-			m := load(b, newEngine(b, wasmrt.Options{CacheDir: sharedCache(b)}), source)
+			m := load(b, newEngine(b, wasmrt.Options{CacheDir: wasmtest.CodeDir(b)}), source)
 			for b.Loop() {
 				if exit, err := m.Run(b.Context(), wasmrt.Config{Args: []string{"probe", "exit", "0"}}); err != nil || exit.Code != 0 {
 					b.Fatal(exit, err)
@@ -64,7 +64,7 @@ func BenchmarkRun(b *testing.B) {
 func BenchmarkStart(b *testing.B) {
 	for _, source := range benchGuests {
 		b.Run(filepath.Dir(source), func(b *testing.B) {
-			m := load(b, newEngine(b, wasmrt.Options{CacheDir: sharedCache(b)}), source)
+			m := load(b, newEngine(b, wasmrt.Options{CacheDir: wasmtest.CodeDir(b)}), source)
 			for b.Loop() {
 				i, err := m.Start(b.Context(), wasmrt.Config{Args: []string{"probe", "exit", "0"}})
 				if err != nil {
@@ -84,7 +84,7 @@ func BenchmarkIdle(b *testing.B) {
 	const n = 1000
 	for _, source := range benchGuests {
 		b.Run(filepath.Dir(source), func(b *testing.B) {
-			m := load(b, newEngine(b, wasmrt.Options{CacheDir: sharedCache(b)}), source)
+			m := load(b, newEngine(b, wasmrt.Options{CacheDir: wasmtest.CodeDir(b)}), source)
 			for b.Loop() {
 				before := resident(b)
 				all := make([]*wasmrt.Instance, n)
@@ -140,7 +140,7 @@ func resident(b *testing.B) int64 {
 func BenchmarkCGI(b *testing.B) {
 	for _, source := range []string{"c/probe.c", "go/probe.go"} {
 		b.Run(filepath.Dir(source)+"/wasmrt", func(b *testing.B) {
-			m := load(b, newEngine(b, wasmrt.Options{CacheDir: sharedCache(b)}), source)
+			m := load(b, newEngine(b, wasmrt.Options{CacheDir: wasmtest.CodeDir(b)}), source)
 			benchHandler(b, wasmrt.NewCGI(m, wasmrt.CGIConfig{}))
 		})
 		b.Run(filepath.Dir(source)+"/native", func(b *testing.B) {

@@ -16,12 +16,13 @@ import (
 	"time"
 
 	"dhow.dev/dhow/wasmrt"
+	"dhow.dev/dhow/wasmrt/wasmtest"
 )
 
 // serve serves a guest over a real socket.
 func serve(t *testing.T, source string, c wasmrt.CGIConfig) (*httptest.Server, *wasmrt.Engine) {
 	t.Helper()
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, source)
 	s := httptest.NewServer(wasmrt.NewCGI(m, c))
 	t.Cleanup(s.Close)
@@ -232,7 +233,7 @@ func TestCGIClientLeaves(t *testing.T) {
 func TestCGIBound(t *testing.T) {
 	gate := make(chan struct{})
 	var running, most atomic.Int64
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	h := wasmrt.NewCGI(load(t, e, "c/probe.c"), wasmrt.CGIConfig{MaxConcurrent: 2, MaxQueue: 3})
 	answers := make(chan *httptest.ResponseRecorder, 10)
 	bodies := make(chan struct{}, 10)

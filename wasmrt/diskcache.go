@@ -10,12 +10,15 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
+	"golang.org/x/sys/cpu"
 )
 
 // diskCache bounds the directory in which wazero keeps machine code, and says
@@ -28,16 +31,17 @@ import (
 // Which key belongs to a digest is seen from the file that appears, so first
 // compilations run one after another, each on all cores.
 type diskCache struct {
-	dir string
-	max int64
-	now func() time.Time
+	dir   string
+	max   int64
+	now   func() time.Time
+	maker string
 
 	first sync.Mutex // held during the first compilation of a module
 	mu    sync.Mutex // held during work on the files
 }
 
 func openDiskCache(dir string, maxBytes int64, now func() time.Time) (*diskCache, wazero.CompilationCache, error) {
-	d := &diskCache{dir: dir, max: maxBytes, now: now}
+	d := &diskCache{dir: dir, max: maxBytes, now: now, maker: maker()}
 	if err := os.MkdirAll(filepath.Join(dir, "index"), 0o700); err != nil {
 		return nil, nil, fmt.Errorf("the directory for machine code: %w", err)
 	}
@@ -53,6 +57,23 @@ func openDiskCache(dir string, maxBytes int64, now func() time.Time) (*diskCache
 		return nil, nil, err
 	}
 	return d, cache, nil
+}
+
+// rewrite counts the ways in which we have changed modules before wazero sees
+// them: raise it with each change of mergeData.
+const rewrite = 1
+
+// maker identifies what, beside the module, wazero's keys depend on.
+func maker() string {
+	version := ""
+	if b, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range b.Deps {
+			if d.Path == "github.com/tetratelabs/wazero" {
+				version = d.Version
+			}
+		}
+	}
+	return fmt.Sprintf("%d %s %s %x", rewrite, version, goruntime.GOARCH, crc32.ChecksumIEEE(fmt.Append(nil, cpu.X86, cpu.ARM64)))
 }
 
 // compile runs translate around the bookkeeping. Extra is how many references
@@ -84,7 +105,9 @@ func (d *diskCache) compile(digest string, translate func() (wazero.CompiledModu
 // entry is what the index knows of a digest's machine code.
 type entry struct {
 	File string `json:"file"`
-	Size int64  `json:"size"`
+	// Made by another maker, the file may have another key now.
+	Maker string `json:"maker"`
+	Size  int64  `json:"size"`
 	// wazero's own checksum does not cover all that it trusts.
 	Sum uint32 `json:"crc32c"`
 }
@@ -99,7 +122,7 @@ func (d *diskCache) usable(digest string) bool {
 		return false
 	}
 	file := filepath.Join(d.dir, e.File)
-	if size, sum, err := checksum(file); err != nil || size != e.Size || sum != e.Sum {
+	if size, sum, err := checksum(file); err != nil || size != e.Size || sum != e.Sum || e.Maker != d.maker {
 		d.forget(d.index(digest), file)
 		return false
 	}
@@ -139,7 +162,7 @@ func (d *diskCache) remember(digest string, before map[string]int64) {
 		if err != nil {
 			continue
 		}
-		b, err := json.Marshal(entry{File: file, Size: size, Sum: sum})
+		b, err := json.Marshal(entry{File: file, Maker: d.maker, Size: size, Sum: sum})
 		if err != nil {
 			continue
 		}

@@ -165,7 +165,7 @@ func TestCancelledCompile(t *testing.T) {
 	e := newEngine(t, wasmrt.Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wasm := wasmtest.Bytes(t, "go/probe.go")
+	wasm := wasmtest.Bytes(t, "c/probe.c")
 	if _, err := e.Compile(ctx, wasm); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -229,6 +229,7 @@ func TestCacheOnDisk(t *testing.T) {
 		"missing":      func() { check(t, os.Remove(first[0])) },
 		"no entry":     func() { check(t, os.RemoveAll(filepath.Join(dir, "index"))) },
 		"broken entry": func() { breakEntries(t, dir) },
+		"other maker":  func() { otherMaker(t, dir) },
 		"left over":    func() { check(t, os.WriteFile(first[0]+".123.tmp", []byte("x"), 0o600)) },
 	}
 	for name, f := range damage {
@@ -325,7 +326,7 @@ func TestModulesInMemory(t *testing.T) {
 
 // TestCloseEndsAll: instances end, later verbs say that it is closed.
 func TestCloseEndsAll(t *testing.T) {
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, "c/probe.c")
 	var all []*wasmrt.Instance
 	for _, what := range []string{"spin", "sleep", "spin"} {
@@ -402,6 +403,18 @@ func flip(t *testing.T, file string, at int64) {
 	check(t, err)
 	b[at] ^= 1
 	check(t, os.WriteFile(file, b, 0o600))
+}
+
+// otherMaker is what an upgrade leaves.
+func otherMaker(t *testing.T, dir string) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "index", "*"))
+	check(t, err)
+	for _, f := range all {
+		b, err := os.ReadFile(f)
+		check(t, err)
+		check(t, os.WriteFile(f, bytes.Replace(b, []byte(`"maker":"`), []byte(`"maker":"old`), 1), 0o600))
+	}
 }
 
 func breakEntries(t *testing.T, dir string) {

@@ -45,7 +45,7 @@ func load(tb testing.TB, e *wasmrt.Engine, source string) *wasmrt.Module {
 // eachProbe runs a test on the guest in each language, on one engine.
 func eachProbe(t *testing.T, f func(t *testing.T, m *wasmrt.Module)) {
 	t.Helper()
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	for _, source := range probes {
 		m := load(t, e, source)
 		t.Run(strings.TrimSuffix(source, "/probe"), func(t *testing.T) { f(t, m) })
@@ -117,7 +117,7 @@ func TestClocksAndRandomness(t *testing.T) {
 
 // TestPoll covers what wazero's own poll_oneoff cannot.
 func TestPoll(t *testing.T) {
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, "c/probe.c")
 	if _, out, _ := run(t, m, wasmrt.Config{}, "sleep-until"); out != "0 0 early=0\n" {
 		t.Errorf("absolute sleeps: %q", out)
@@ -156,7 +156,7 @@ func TestTrapTellsTheGuestsStack(t *testing.T) {
 }
 
 func TestDeepRecursionEnds(t *testing.T) {
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, "c/probe.c")
 	exit, _, _ := run(t, m, wasmrt.Config{}, "recurse")
 	if exit.Reason != wasmrt.TrappedReason {
@@ -240,7 +240,7 @@ func (r *readSignal) Read(p []byte) (int, error) {
 }
 
 func TestStopByContext(t *testing.T) {
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, "c/probe.c")
 	ctx, cancel := context.WithCancel(t.Context())
 	w := lineWriter{make(chan struct{}, 1)}
@@ -260,7 +260,7 @@ func TestSleepIsNotBusy(t *testing.T) {
 	now := make(chan time.Time, 1)
 	base := time.Now()
 	now <- base
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t), Now: func() time.Time { n := <-now; now <- n; return n }})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t), Now: func() time.Time { n := <-now; now <- n; return n }})
 	m := load(t, e, "c/probe.c")
 	r, in := io.Pipe()
 	reading := &readSignal{Reader: r, reading: make(chan struct{}, 8)}
@@ -303,7 +303,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestBadConfig(t *testing.T) {
-	e := newEngine(t, wasmrt.Options{CacheDir: sharedCache(t)})
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
 	m := load(t, e, "c/probe.c")
 	for name, c := range map[string]wasmrt.Config{
 		"NUL in an argument": {Args: []string{"a\x00b"}},

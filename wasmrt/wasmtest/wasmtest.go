@@ -36,8 +36,8 @@ func Bytes(tb testing.TB, source string) []byte {
 
 var building sync.Mutex
 
-// Build compiles a source file (.go, .c, .rs) or a directory with a Go main package
-// to a module, once for each version of the source and the compiler.
+// Build compiles a source file (.go, .c, .rs) or a directory with a Go main
+// package to a module, once for each version of the source and the compiler.
 func Build(tb testing.TB, source string) string {
 	tb.Helper()
 	building.Lock()
@@ -47,10 +47,7 @@ func Build(tb testing.TB, source string) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("dhow-guests-%d", os.Getuid()))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		tb.Fatal(err)
-	}
+	dir := cache(tb)
 	module := filepath.Join(dir, key+".wasm")
 	if _, err := os.Stat(module); err == nil {
 		return module
@@ -72,6 +69,22 @@ func Build(tb testing.TB, source string) string {
 		tb.Fatal(err)
 	}
 	return module
+}
+
+// CodeDir is a directory for machine code that tests share and that stays:
+// under the race detector, compiling a Go guest takes half a minute.
+func CodeDir(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(cache(tb), "code")
+}
+
+func cache(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("dhow-guests-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return dir
 }
 
 // command is how the source is compiled.

@@ -62,24 +62,9 @@ func command(digest string, args ...string) *dhowv1.Task {
 	}
 }
 
-// codeDir holds machine code, shared by the tests of one run.
-var codeDir string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "wasm-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	codeDir = dir
-	code := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(code)
-}
-
 func newRuntime(tb testing.TB, a *shelf) *wasm.Runtime {
 	tb.Helper()
-	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: codeDir})
+	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: wasmtest.CodeDir(tb)})
 	if err != nil {
 		tb.Fatal(err)
 	}
