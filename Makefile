@@ -76,12 +76,16 @@ stress: ## run the tests of PKG many times: make stress PKG=./node/agent
 e2e: build ## separate processes, killed in many ways
 	DHOW_E2E_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./e2e/cluster
 
-bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader ## all figures of docs/benchmarks.md, from the built binary
+bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store ## all figures of docs/benchmarks.md, from the built binary
 
 bench-size bench-deploy bench-up bench-idle bench-heal bench-leader: build
 	cd bench && $(GO) run ./figures -bin ../$(BIN) $(@:bench-%=%)
 
+bench-store: build ## durable writes per second next to etcd's (Debian's etcd-server), same disk, same run
+	@./internal/tools/deps.sh etcd-server
+	cd bench && $(GO) run ./store -bin ../$(BIN)/dhow
+
 vuln: ## known vulnerabilities in what we import
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
-.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader
+.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os/exec"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,24 +18,31 @@ type etcd struct {
 	clients []*clientv3.Client
 }
 
-func openEtcd(ctx context.Context, dir string) (driver, error) {
+// openEtcd shares so many connections among its clients.
+func openEtcd(connections int) opener {
+	return func(ctx context.Context, dir string) (driver, error) { return startEtcd(ctx, dir, connections) }
+}
+
+func startEtcd(ctx context.Context, dir string, connections int) (driver, error) {
 	path, err := exec.LookPath("etcd")
 	if err != nil {
 		return nil, fmt.Errorf("etcd is missing: apt-get install etcd-server: %w", err)
 	}
-	client, peer, err := twoAddresses()
+	addrs, err := addresses(2)
 	if err != nil {
 		return nil, err
 	}
+	client, peer := addrs[0], addrs[1]
 	cmd := exec.CommandContext(ctx, path, "--data-dir", dir, "--logger", "zap", "--log-level", "fatal",
 		"--listen-client-urls", "http://"+client, "--advertise-client-urls", "http://"+client,
 		"--listen-peer-urls", "http://"+peer, "--initial-advertise-peer-urls", "http://"+peer,
 		"--initial-cluster", "default=http://"+peer, "--quota-backend-bytes", "8000000000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	e := &etcd{cmd: cmd}
-	for range 4 {
+	for range connections {
 		c, err := clientv3.New(clientv3.Config{Endpoints: []string{client}, DialTimeout: 10 * time.Second, Logger: zap.NewNop(), Context: ctx})
 		if err != nil {
 			return nil, errors.Join(err, e.close())
@@ -57,19 +64,9 @@ func openEtcd(ctx context.Context, dir string) (driver, error) {
 	}
 }
 
-func twoAddresses() (string, string, error) {
-	a, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", err
-	}
-	b, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", "", errors.Join(err, a.Close())
-	}
-	return a.Addr().String(), b.Addr().String(), errors.Join(a.Close(), b.Close())
-}
-
 func (e *etcd) name() string { return "etcd, gRPC" }
+
+func (e *etcd) objects() int { return 1 }
 
 func (e *etcd) put(ctx context.Context, worker, n int, value string) error {
 	_, err := e.clients[worker%len(e.clients)].Put(ctx, fmt.Sprintf("artifact/w%d-%d", worker, n), value)

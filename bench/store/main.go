@@ -1,6 +1,7 @@
-// Command store compares durable writes: dhow's store and replica, proposed in
-// process, against etcd on the same disk, in turns so that other load on the
-// machine hits both alike. A further way to write is one more driver.
+// Command store compares durable writes per second of dhow, through the API and
+// proposed in process, with those of etcd on the same disk, in turns so that
+// other load on the machine hits all alike. A further way to write is one more
+// driver.
 package main
 
 import (
@@ -21,7 +22,9 @@ import (
 type driver interface {
 	// name is what the table calls it.
 	name() string
-	// put writes one durable object of a worker.
+	// objects is how many a put writes.
+	objects() int
+	// put writes durable objects of a worker, none of which was there.
 	put(ctx context.Context, worker, n int, value string) error
 	close() error
 }
@@ -31,8 +34,10 @@ type opener func(ctx context.Context, dir string) (driver, error)
 
 type options struct {
 	clients, size, rounds int
+	connections           int
 	duration              time.Duration
-	dir                   string
+	dir, bin              string
+	only                  string
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -43,24 +48,45 @@ func run(args []string, out, errs io.Writer) int {
 	fs.SetOutput(errs)
 	fs.IntVar(&o.clients, "clients", 64, "clients that write at the same time")
 	fs.IntVar(&o.size, "size", 256, "bytes of an object")
-	fs.IntVar(&o.rounds, "rounds", 3, "turns each system gets")
-	fs.DurationVar(&o.duration, "duration", 4*time.Second, "length of a turn")
+	fs.IntVar(&o.connections, "connections", 4, "connections that the clients of a server share")
+	fs.IntVar(&o.rounds, "rounds", 5, "turns each system gets")
+	fs.DurationVar(&o.duration, "duration", 3*time.Second, "length of a turn")
+	fs.StringVar(&o.bin, "bin", "../bin/dhow", "the dhow to measure")
+	fs.StringVar(&o.only, "only", "", "measure etcd and only these of one,many,process")
 	fs.StringVar(&o.dir, "dir", "", "where to put the data (default: the system's temporary directory)")
 	if err := fs.Parse(args); err != nil {
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := compare(ctx, o, out, openEtcd, openProcess); err != nil {
+	if err := compare(ctx, o, out); err != nil {
 		fmt.Fprintln(errs, "store:", err)
 		return 1
 	}
 	return 0
 }
 
-// compare runs all drivers in turns; the first is what the others are
-// measured against.
-func compare(ctx context.Context, o options, out io.Writer, openers ...opener) (err error) {
+// contender is a way to write, and how many times etcd's rate it is to reach.
+type contender struct {
+	name       string
+	open       opener
+	limit, aim float64
+}
+
+func (o options) contenders() []contender {
+	all := []contender{
+		{"one", openAPI(o.bin, 1, o.connections), 0.7, 1.1},
+		{"many", openAPI(o.bin, 100, o.connections), 3, 10},
+		{"process", openProcess, 2, 4},
+	}
+	all = slices.DeleteFunc(all, func(c contender) bool { return o.only != "" && !slices.Contains(strings.Split(o.only, ","), c.name) })
+	return append([]contender{{"etcd", openEtcd(o.connections), 1, 1}}, all...)
+}
+
+// compare runs all in turns; the first is what the others are measured
+// against.
+func compare(ctx context.Context, o options, out io.Writer) (err error) {
+	all := o.contenders()
 	root, err := os.MkdirTemp(o.dir, "dhow-bench-")
 	if err != nil {
 		return err
@@ -72,14 +98,15 @@ func compare(ctx context.Context, o options, out io.Writer, openers ...opener) (
 			err = errors.Join(err, d.close())
 		}
 	}()
-	for i, open := range openers {
-		d, err := open(ctx, fmt.Sprintf("%s/%d", root, i))
+	for i, c := range all {
+		d, err := c.open(ctx, fmt.Sprintf("%s/%d", root, i))
 		if err != nil {
 			return err
 		}
 		drivers = append(drivers, d)
 	}
 	rates := make([][]float64, len(drivers))
+	ratios := make([][]float64, len(drivers))
 	lat := make([][]time.Duration, len(drivers))
 	for round := range o.rounds {
 		for i, d := range drivers {
@@ -89,15 +116,18 @@ func compare(ctx context.Context, o options, out io.Writer, openers ...opener) (
 			}
 			rates[i] = append(rates[i], rate)
 			lat[i] = append(lat[i], l...)
+			ratios[i] = append(ratios[i], rate/rates[0][round])
 		}
 	}
-	fmt.Fprintf(out, "%d clients, objects of %d bytes, %d turns of %s each; the median turn counts\n", o.clients, o.size, o.rounds, o.duration)
-	fmt.Fprintf(out, "%-28s %10s %9s %9s %7s\n", "", "writes/s", "p50", "p99", "ratio")
+	fmt.Fprintf(out, "%d clients, objects of %d bytes, %d turns of %s each; medians\n", o.clients, o.size, o.rounds, o.duration)
+	fmt.Fprintf(out, "%-30s %10s %9s %9s %7s %13s %7s %7s\n", "", "objects/s", "p50", "p99", "ratio", "of turns", "limit", "aim")
 	base := median(rates[0])
 	for i, d := range drivers {
 		slices.Sort(lat[i])
-		fmt.Fprintf(out, "%-28s %10.0f %9s %9s %6.2fx\n", d.name(), median(rates[i]),
-			quantile(lat[i], 0.5).Round(10*time.Microsecond), quantile(lat[i], 0.99).Round(10*time.Microsecond), median(rates[i])/base)
+		slices.Sort(ratios[i])
+		fmt.Fprintf(out, "%-30s %10.0f %9s %9s %6.2fx %5.2f ..%5.2f %6.1fx %6.1fx\n", d.name(), median(rates[i]),
+			quantile(lat[i], 0.5).Round(10*time.Microsecond), quantile(lat[i], 0.99).Round(10*time.Microsecond),
+			median(rates[i])/base, ratios[i][0], ratios[i][len(ratios[i])-1], all[i].limit, all[i].aim)
 	}
 	return nil
 }
@@ -130,7 +160,7 @@ func drive(ctx context.Context, d driver, o options, round int) (rate float64, l
 		})
 	}
 	wg.Wait()
-	return float64(len(lat)) / time.Since(start).Seconds(), lat, errors.Join(fails...)
+	return float64(len(lat)*d.objects()) / time.Since(start).Seconds(), lat, errors.Join(fails...)
 }
 
 func median(v []float64) float64 {

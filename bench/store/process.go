@@ -43,6 +43,8 @@ func openProcess(ctx context.Context, dir string) (driver, error) {
 
 func (p *process) name() string { return "dhow, proposed in process" }
 
+func (p *process) objects() int { return 1 }
+
 func (p *process) put(ctx context.Context, worker, n int, value string) error {
 	name := fmt.Sprintf("w%d-%d", worker, n)
 	_, err := p.store.Propose(ctx, &dhowv1.Proposal{Changes: []*dhowv1.Change{{Op: &dhowv1.Change_Put{Put: &dhowv1.Object{
