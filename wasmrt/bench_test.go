@@ -15,10 +15,11 @@ import (
 	"sync"
 	"testing"
 
-	"dhow.dev/dhow/wasmrt"
-	"dhow.dev/dhow/wasmrt/wasmtest"
 	"github.com/tetratelabs/wazero"
 	wasi "github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"dhow.dev/dhow/wasmrt"
+	"dhow.dev/dhow/wasmrt/wasmtest"
 )
 
 var benchGuests = []string{"c/probe.c", "rust/probe.rs", "go/probe.go"}

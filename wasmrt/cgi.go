@@ -69,7 +69,7 @@ func NewCGI(m *Module, c CGIConfig) *CGI {
 		c.MaxQueue = 16 * c.MaxConcurrent
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default
 	}
 	if len(c.Args) == 0 {
 		c.Args = []string{"cgi"}

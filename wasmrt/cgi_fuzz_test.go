@@ -27,7 +27,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		func() {
 			defer func() {
-				if r := recover(); r != nil && r != http.ErrAbortHandler {
+				if r := recover(); r != nil && r != any(http.ErrAbortHandler) {
 					panic(r)
 				}
 			}()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -59,9 +60,7 @@ func (o *response) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, o.breakOff(err)
 	}
-	for name, values := range header {
-		o.w.Header()[name] = values
-	}
+	maps.Copy(o.w.Header(), header)
 	o.w.WriteHeader(status)
 	o.sent = true
 	if rest := o.header[body:]; len(rest) > 0 {
@@ -144,7 +143,7 @@ func (o *response) finish(exit Exit) {
 	case !o.sent || o.broken != nil || o.dead:
 		o.fail(http.StatusBadGateway, "the module wrote no header: a header, an empty line and a body are expected")
 	default:
-		o.close()
+		_, _ = o.close() // neither is left to tell
 	}
 }
 
@@ -174,10 +173,13 @@ func headerEnd(b []byte) (end, body int) {
 	}
 }
 
-// hopByHop are headers about the connection, which is not the guest's.
-var hopByHop = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+// hopByHop tells headers about the connection, which is not the guest's.
+func hopByHop(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
 // parseHeader reads a CGI response header, without its empty line.
@@ -194,7 +196,7 @@ func parseHeader(b []byte) (status int, header http.Header, err error) {
 			if status, err = parseStatus(value); err != nil {
 				return 0, nil, err
 			}
-		case !hopByHop[http.CanonicalHeaderKey(name)]:
+		case !hopByHop(name):
 			header.Add(name, value)
 		}
 	}

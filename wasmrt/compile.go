@@ -71,7 +71,7 @@ func (e *Engine) readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, &Error{Reason: ReasonUnreadable, Message: "the module cannot be read", Err: err}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	if s, err := f.Stat(); err == nil && s.Size() > e.o.MaxModuleBytes {
 		return nil, e.tooLarge(path, s.Size())
 	}
@@ -141,9 +141,7 @@ func (e *Engine) takeOffLocked(ctx context.Context, digest string, wasm []byte) 
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &flight{cancel: cancel, done: make(chan struct{})}
 	e.compiling[digest] = f
-	e.ended.Add(1)
-	go func() {
-		defer e.ended.Done()
+	e.ended.Go(func() {
 		defer cancel()
 		c, err := e.build(ctx, digest, wasm)
 		e.mu.Lock()
@@ -158,7 +156,7 @@ func (e *Engine) takeOffLocked(ctx context.Context, digest string, wasm []byte) 
 			f.code.refs += f.waiters // a reference for each of them
 			e.dropLocked(f.code)
 		}
-	}()
+	})
 	return f
 }
 

@@ -261,7 +261,7 @@ func checksum(file string) (int64, uint32, error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	n, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, 256<<10))
 	return n, h.Sum32(), err

@@ -88,7 +88,7 @@ func (o *Options) setDefaults() {
 		o.MaxIdleBytes = 64 << 20
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = time.Now //nolint:forbidigo // the default
 	}
 }
 

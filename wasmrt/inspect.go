@@ -28,7 +28,19 @@ const (
 	externTag    = 4
 )
 
-var externNames = [...]string{"function", "table", "memory", "global", "tag"}
+func externName(kind byte) string {
+	switch kind {
+	case externTable:
+		return "table"
+	case externMemory:
+		return "memory"
+	case externGlobal:
+		return "global"
+	case externTag:
+		return "tag"
+	}
+	return "function"
+}
 
 type imported struct {
 	module, name string
@@ -38,7 +50,7 @@ type imported struct {
 func (i imported) String() string {
 	s := printable(i.module) + "." + printable(i.name)
 	if i.kind != externFunc {
-		s += " (" + externNames[i.kind] + ")"
+		s += " (" + externName(i.kind) + ")"
 	}
 	return s
 }

@@ -160,7 +160,7 @@ func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.
 		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))
-	i.stdin.ctx, i.stdin.block, i.stdin.resume = ctx, i.block, i.unblock
+	i.stdin.stopped, i.stdin.block, i.stdin.resume = ctx.Done(), i.block, i.unblock
 	if err := e.enter(i, m); err != nil {
 		i.cancel()
 		i.memory.release()

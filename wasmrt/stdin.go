@@ -2,7 +2,6 @@ package wasmrt
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"strings"
 )
@@ -12,11 +11,11 @@ import (
 // read ends when the reader gives something or is closed. Only the guest's
 // goroutine uses an input.
 type input struct {
-	direct io.Reader // never blocks, or is unblocked by other means
-	r      io.Reader
-	ctx    context.Context // of the run
-	block  func()          // called around waiting
-	resume func()
+	direct  io.Reader // never blocks, or is unblocked by other means
+	r       io.Reader
+	stopped <-chan struct{} // closed when the run is to end
+	block   func()          // called around waiting
+	resume  func()
 
 	have []byte
 	err  error
@@ -96,7 +95,7 @@ func (i *input) Read(p []byte) (int, error) {
 		case <-arrival:
 			i.resume()
 			i.take()
-		case <-i.ctx.Done():
+		case <-i.stopped:
 			i.resume()
 			interrupt()
 		}

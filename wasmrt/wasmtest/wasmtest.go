@@ -34,7 +34,7 @@ func Bytes(tb testing.TB, source string) []byte {
 	return b
 }
 
-var building sync.Mutex
+var building sync.Mutex //nolint:gochecknoglobals // the tests of a process share the directory
 
 // Build compiles a source file (.go, .c, .rs) or a directory with a Go main
 // package to a module, once for each version of the source and the compiler.
@@ -52,11 +52,11 @@ func Build(tb testing.TB, source string) string {
 	if _, err := os.Stat(module); err == nil {
 		return module
 	}
-	temp, err := os.MkdirTemp(dir, "build-")
+	temp, err := os.MkdirTemp(dir, "build-") //nolint:usetesting // renamed from, so on the same disk
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer os.RemoveAll(temp)
+	defer func() { _ = os.RemoveAll(temp) }()
 	out := filepath.Join(temp, "guest.wasm")
 	argv = append(argv, "-o", out, source)
 	cmd := exec.CommandContext(tb.Context(), argv[0], argv[1:]...)
@@ -101,7 +101,7 @@ func command(source string) (argv, env []string) {
 // key changes with the source, the compiler and its flags.
 func key(source string, argv []string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintln(h, strings.Join(argv, " "), runtime.Version())
+	_, _ = fmt.Fprintln(h, strings.Join(argv, " "), runtime.Version())
 	files := []string{source}
 	if s, err := os.Stat(source); err != nil {
 		return "", err
@@ -115,7 +115,7 @@ func key(source string, argv []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(h, filepath.Base(f), len(b))
+		_, _ = fmt.Fprintln(h, filepath.Base(f), len(b))
 		_, _ = bytes.NewReader(b).WriteTo(h)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:12]), nil

@@ -66,7 +66,7 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.Now == nil {
-		c.Now = time.Now
+		c.Now = time.Now //nolint:forbidigo // the default
 	}
 	r := &Runtime{c: c, engine: c.Engine, runs: map[runtime.ID]*run{}}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
