@@ -337,7 +337,7 @@ func readStdin(path string, own io.Reader) ([]byte, error) {
 		return nil, spec.Errorf(spec.CodeInvalid, "--stdin: %w", err)
 	}
 	if len(data) > spec.MaxStdin {
-		return nil, spec.Errorf(spec.CodeInvalid, "--stdin: %s has more than %s, the most a task can be given", path, output.Bytes(spec.MaxStdin))
+		return nil, spec.Errorf(spec.CodeInvalid, "--stdin: %s has more than %s, the most a task can be given", path, spec.ShowBytes(spec.MaxStdin))
 	}
 	return data, nil
 }

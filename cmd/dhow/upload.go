@@ -42,7 +42,7 @@ func hashModule(path string) (module, error) {
 	case !info.Mode().IsRegular():
 		return module{}, spec.Errorf(spec.CodeInvalid, "%s is no file", path)
 	case info.Size() > maxModule:
-		return module{}, spec.Errorf(spec.CodeInvalid, "%s has %s; a module has at most %s", path, output.Bytes(uint64(info.Size())), output.Bytes(maxModule))
+		return module{}, spec.Errorf(spec.CodeInvalid, "%s has %s; a module has at most %s", path, spec.ShowBytes(uint64(info.Size())), spec.ShowBytes(maxModule))
 	}
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
@@ -117,7 +117,7 @@ func (a *app) uploadOne(ctx context.Context, c *client.Client, m module) (*dhowv
 			break
 		}
 		if a.now().Sub(start) > progressAfter {
-			line.Update(fmt.Sprintf("%s: uploading %s of %s (%d%%)", name, output.Bytes(uint64(sent)), output.Bytes(uint64(m.size)), 100*sent/max(m.size, 1)))
+			line.Update(fmt.Sprintf("%s: uploading %s of %s (%d%%)", name, spec.ShowBytes(uint64(sent)), spec.ShowBytes(uint64(m.size)), 100*sent/max(m.size, 1)))
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"fmt"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -162,4 +163,16 @@ func orElse(v, other uint64) uint64 {
 		return v
 	}
 	return other
+}
+
+// ShowBytes writes an amount for people, rounded to one decimal: 7.8Gi.
+func ShowBytes(n uint64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%dB", n)
+	}
+	units, v := "KMGTPE", float64(n)/(1<<10)
+	for v >= 1023.95 && len(units) > 1 {
+		v, units = v/(1<<10), units[1:]
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + units[:1] + "i"
 }

@@ -2,7 +2,6 @@ package output
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -56,16 +55,4 @@ func Elapsed(d time.Duration) string {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return d.Round(time.Second).String()
-}
-
-// Bytes writes a size in binary units with one decimal: 512B, 1.5Mi, 2Gi.
-func Bytes(n uint64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%dB", n)
-	}
-	units, v := "KMGTPE", float64(n)/(1<<10)
-	for v >= 1023.95 && len(units) > 1 {
-		v, units = v/(1<<10), units[1:]
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") + units[:1] + "i"
 }

@@ -113,7 +113,7 @@ func row(o *dhowv1.Object, now time.Time) []Cell {
 		return []Cell{plain(Age(now, e.GetTime())), EventType(e), plain(e.GetReason()), plain(RefName(e.GetRegarding())), plain(e.GetMessage()), plain(e.GetSource())}
 	case *dhowv1.Object_Artifact:
 		a := k.Artifact
-		return []Cell{name, plain(Bytes(a.GetSize())), age, plain(a.GetFile()), plain(a.GetMediaType())}
+		return []Cell{name, plain(spec.ShowBytes(a.GetSize())), age, plain(a.GetFile()), plain(a.GetMediaType())}
 	case *dhowv1.Object_Revision:
 		r := k.Revision
 		return []Cell{name, plain(r.GetWorkload()), plain(nonZero(r.GetNumber())), age, plain(Sources(r.GetTemplate()))}
@@ -142,7 +142,7 @@ func memory(r *dhowv1.ResourceList) string {
 	if r.GetMemory() == 0 {
 		return ""
 	}
-	return Bytes(r.GetMemory())
+	return spec.ShowBytes(r.GetMemory())
 }
 
 // Labels writes labels as a=b,c=d, sorted.

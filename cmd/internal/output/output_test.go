@@ -69,7 +69,7 @@ func TestShort(t *testing.T) {
 
 func TestBytes(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0B", 1023: "1023B", 1024: "1Ki", 1536: "1.5Ki", 1<<20 - 1: "1Mi", 64 << 20: "64Mi", 3 << 29: "1.5Gi", 1 << 63: "8Ei"} {
-		if got := output.Bytes(n); got != want {
+		if got := spec.ShowBytes(n); got != want {
 			t.Errorf("%d: got %s, want %s", n, got, want)
 		}
 	}

@@ -82,7 +82,7 @@ func (n *node) message(s *Shape, filter string) string {
 	case CPU:
 		return lacks(d.CPU, n.freeCPU(), n.cpu, spec.FormatCPU)
 	case Memory:
-		return lacks(d.Memory, n.freeMemory(), n.memory, spec.FormatMemory)
+		return lacks(d.Memory, n.freeMemory(), n.memory, spec.ShowBytes)
 	case Port:
 		for _, p := range d.Ports {
 			if n.ports[p] > 0 {
@@ -192,7 +192,7 @@ func summarise(s *Shape, nodes int, counts map[string]int, cpu, memory int64) st
 	}
 	add(CPU, "lack cpu (%s asked, at most %s free)", spec.FormatCPU(uint64(s.Demand.CPU)), spec.FormatCPU(uint64(max(cpu, 0))))
 	add(Memory, "lack memory (%s asked, at most %s free)",
-		spec.FormatMemory(uint64(s.Demand.Memory)), spec.FormatMemory(uint64(max(memory, 0))))
+		spec.ShowBytes(uint64(s.Demand.Memory)), spec.ShowBytes(uint64(max(memory, 0))))
 	add(Port, "have the host port taken")
 	add(Runtime, "lack the runtime")
 	add(Constraint, "do not meet the constraints")
