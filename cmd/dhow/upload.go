@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"dhow.dev/dhow/cmd/internal/output"
+	"dhow.dev/dhow/proto/spec"
 )
 
 func TestTable(t *testing.T) {
