@@ -4,13 +4,14 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/control/auth"
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/internal/pki"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/dhow/v1/dhowv1connect"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"connectrpc.com/connect"
+
 	"dhow.dev/dhow/control/auth"
 	"dhow.dev/dhow/internal/fsx"
 	"dhow.dev/dhow/internal/pki"

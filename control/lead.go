@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/control/loop"
 	"dhow.dev/dhow/control/members"
 	"dhow.dev/dhow/control/plan/liveness"
 	"dhow.dev/dhow/control/registry"
 	"dhow.dev/dhow/control/replica"
-	"golang.org/x/sync/errgroup"
 )
 
 // lead runs what only the leader runs, each time this server becomes it.

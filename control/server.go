@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/control/api"
 	"dhow.dev/dhow/control/members"
 	"dhow.dev/dhow/control/peer"
@@ -25,7 +27,6 @@ import (
 	"dhow.dev/dhow/internal/pki"
 	"dhow.dev/dhow/internal/version"
 	"dhow.dev/dhow/proto/spec"
-	"golang.org/x/sync/errgroup"
 )
 
 // stopTimeout bounds how long a stopping server waits for calls in flight and

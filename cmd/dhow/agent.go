@@ -1,8 +1,9 @@
 package main
 
 import (
-	"dhow.dev/dhow/cmd/internal/agentcmd"
 	"github.com/spf13/cobra"
+
+	"dhow.dev/dhow/cmd/internal/agentcmd"
 )
 
 func agentCmd(a *app) *cobra.Command {

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // How long commands take at most, unless --timeout says otherwise.

@@ -10,13 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/cmd/internal/settings"
 	"dhow.dev/dhow/control"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
 const joinTokenTTL = 24 * time.Hour

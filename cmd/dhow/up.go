@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/control"
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/node"
@@ -18,8 +21,6 @@ import (
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 	"dhow.dev/dhow/wasmrt"
-	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
 const maxUpNodes = 100

@@ -6,11 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"dhow.dev/dhow/cmd/internal/await"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/cobra"
 )
 
 // again is the pause between two tries to reach a server that is starting.

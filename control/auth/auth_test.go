@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/internal/pki"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 func now() time.Time { return time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -26,7 +27,7 @@ func TestTokenComesBack(t *testing.T) {
 			t.Errorf("%+v came back as %+v, %v", made, got, err)
 		}
 	}
-	if New("a", "").Secret == New("a", "").Secret {
+	if one, other := New("a", ""), New("a", ""); one.Secret == other.Secret {
 		t.Error("secrets repeat")
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"dhow.dev/dhow/internal/gossip"
 	"pgregory.net/rapid"
+
+	"dhow.dev/dhow/internal/gossip"
 )
 
 func TestDead(t *testing.T) {

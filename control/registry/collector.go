@@ -7,9 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // UnusedAfter is how long an artifact that no workload and no revision names is

@@ -10,9 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"dhow.dev/dhow/proto/spec"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 const (

@@ -162,7 +162,7 @@ func TestReplicateNeedsAMajority(t *testing.T) {
 		{"a b c d e", "c d e", false},
 	} {
 		cl := newCluster(t, strings.Fields(c.servers)...)
-		for _, n := range strings.Fields(c.down) {
+		for n := range strings.FieldsSeq(c.down) {
 			cl.down[n] = true
 		}
 		if err := put(cl.stores["a"], content); err != nil {
@@ -335,7 +335,7 @@ func TestDecide(t *testing.T) {
 	check := func(why string, rec string, blobs []Blob, after time.Duration, fetch, remove string) {
 		t.Helper()
 		recs := map[string]bool{}
-		for _, d := range strings.Fields(rec) {
+		for d := range strings.FieldsSeq(rec) {
 			recs[d] = true
 		}
 		f, r := o.Decide(recs, blobs, t0.Add(after), time.Hour)

@@ -71,7 +71,6 @@ func (n *network) isolate(name string, cut bool) {
 
 type server struct {
 	name, dir, addr string
-	tune            func(*replica.Config)
 	store           *store.Store
 	*replica.Replica
 }

@@ -266,7 +266,7 @@ func (k *snapshotSink) Cancel() error {
 	k.closed = true
 	if k.pipe != nil {
 		_ = k.pipe.CloseWithError(errors.New("snapshot: cancelled"))
-		_ = <-k.done // it failed, as it was to
+		<-k.done //nolint:errcheck // it failed, as it was to
 	}
 	return os.RemoveAll(k.tmp)
 }

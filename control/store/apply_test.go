@@ -221,7 +221,8 @@ func TestNamesThatBreakKeys(t *testing.T) {
 		put(&dhowv1.Workload{Meta: &dhowv1.Meta{Name: "no-namespace", Uid: "u"}}),
 		put(&dhowv1.Node{Meta: meta("default", "n1")}),
 		put(&dhowv1.Workload{}),
-		{}, {Op: &dhowv1.Change_Put{Put: &dhowv1.Object{}}},
+		{},
+		{Op: &dhowv1.Change_Put{Put: &dhowv1.Object{}}},
 		del(&dhowv1.Ref{Name: "x"}), del(&dhowv1.Ref{Kind: 99, Name: "x"}), del(&dhowv1.Ref{Kind: -1, Name: "x"}),
 	} {
 		n.refused(spec.CodeInvalid, c)

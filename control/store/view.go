@@ -167,20 +167,24 @@ func checkSelector(sel *dhowv1.Selector) error {
 	return nil
 }
 
+// byWorkload tells whether objects of the kind are indexed by their workload.
+func byWorkload(k dhowv1.Kind) bool {
+	return k == dhowv1.Kind_KIND_INSTANCE || k == dhowv1.Kind_KIND_REVISION || k == dhowv1.Kind_KIND_EVENT
+}
+
 func rangeOf(sel *dhowv1.Selector, after string) (scanRange, error) {
 	if err := checkSelector(sel); err != nil {
 		return scanRange{}, err
 	}
 	k, ns := sel.GetKind(), sel.GetNamespace()
 	r := scanRange{kind: k}
-	indexed := k == dhowv1.Kind_KIND_INSTANCE || k == dhowv1.Kind_KIND_REVISION || k == dhowv1.Kind_KIND_EVENT
 	switch {
 	case sel.GetName() != "" && (ns != "" || !spec.Namespaced(k)):
 		r.prefix = objectKey(k, ns, sel.GetName())
 		r.lower, r.upper = r.prefix, append(append([]byte(nil), r.prefix...), 0)
 	case sel.GetNode() != "" && k == dhowv1.Kind_KIND_INSTANCE:
 		r.index, r.prefix = true, nodePrefix(sel.GetNode())
-	case sel.GetWorkload() != "" && ns != "" && indexed:
+	case sel.GetWorkload() != "" && ns != "" && byWorkload(k):
 		r.index, r.namespace, r.prefix = true, ns, workloadPrefix(k, ns, sel.GetWorkload())
 	case ns != "":
 		r.prefix = appendName(objectPrefix(k), ns, "")

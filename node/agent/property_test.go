@@ -20,7 +20,7 @@ import (
 // that no two runs of a task overlap. In the end everything comes to rest where
 // the server wants it.
 //
-//nolint:gocyclo // one switch over what can happen
+
 func TestAnyHistory(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)

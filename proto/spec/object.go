@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"strings"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // KindOf tells the kind of an object; KIND_UNSPECIFIED for an empty one.

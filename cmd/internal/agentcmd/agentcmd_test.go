@@ -7,9 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"dhow.dev/dhow/node"
 	"dhow.dev/dhow/proto/spec"
-	"github.com/spf13/pflag"
 )
 
 func parse(t *testing.T, env map[string]string, args ...string) (node.Config, error) {

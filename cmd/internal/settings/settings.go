@@ -11,9 +11,10 @@ import (
 	"os"
 	"strings"
 
-	"dhow.dev/dhow/proto/spec"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 // EnvName is the environment variable of a flag: join-token is

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"dhow.dev/dhow/proto/spec"
 	"github.com/spf13/pflag"
+
+	"dhow.dev/dhow/proto/spec"
 )
 
 func flagSet() *pflag.FlagSet {
