@@ -138,6 +138,7 @@ func (s *Server) openReplica() (err error) {
 		return err
 	}
 	s.peers = peer.New(s.peerConfig())
+	s.id.creds.OnChange(s.peers.Reconnect)
 	s.store.SetProposer(s.peers)
 	return nil
 }

@@ -63,6 +63,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer n.client.Close()
+	n.creds.OnChange(n.client.Reconnect)
 	info := n.info(n.known.Servers)
 	n.logs, err = logs.Open(logs.Options{Dir: filepath.Join(c.Dir, "logs"), MaxTotal: c.LogBytes, Now: c.Now, Logger: c.Logger})
 	if err != nil {

@@ -86,6 +86,16 @@ func only(conf *tls.Config, server string) *tls.Config {
 	return conf
 }
 
+// Reconnect has later calls use new connections, with the certificate of the
+// moment: on an old one it ends some day, and calls are refused.
+func (p *Peers) Reconnect() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		c.client.Reconnect()
+	}
+}
+
 // Close closes connections.
 func (p *Peers) Close() {
 	p.mu.Lock()

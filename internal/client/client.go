@@ -163,5 +163,9 @@ func (c *Client) Server() string { return c.servers.last() }
 // Next has later calls go to another server over a new connection.
 func (c *Client) Next() { c.servers.next(c.servers.epoch()) }
 
+// Reconnect has later calls use new connections, which show the certificate
+// of the moment. Streams that are open go on.
+func (c *Client) Reconnect() { c.servers.renew() }
+
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -207,6 +207,43 @@ func TestSetServersAndNext(t *testing.T) {
 	}
 }
 
+// After a renewal calls go over a new connection, which shows the new
+// certificate, while a stream on the old one goes on.
+func TestReconnectOpensANewConnection(t *testing.T) {
+	f := newFleet(t, 1)
+	var dialled atomic.Int32
+	conf, err := pki.PinnedTLS(f.ca.Certificate(), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(client.Options{
+		Servers: f.addrs(), TLS: conf,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dialled.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 2 {
+		if err := get(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := dialled.Load(); n != 1 {
+		t.Fatalf("%d connections for two calls", n)
+	}
+	c.Reconnect()
+	if err := get(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if n := dialled.Load(); n != 2 {
+		t.Errorf("%d connections after a renewal, want 2", n)
+	}
+}
+
 // A watch goes on with another server from where it was.
 func TestWatchFailsOver(t *testing.T) {
 	f := newFleet(t, 2)

@@ -73,6 +73,13 @@ func (s *servers) next(epoch uint64) {
 	}
 }
 
+// renew has later calls use new connections, to the same server if it answers.
+func (s *servers) renew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.era++
+}
+
 // connect opens a connection to the first server that takes one.
 func (s *servers) connect(ctx context.Context, network, _ string) (net.Conn, error) {
 	s.mu.Lock()
