@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -180,6 +181,9 @@ func (o objects) references(ctx context.Context, objs []*dhowv1.Object) error {
 }
 
 func (o objects) missing(objs []*dhowv1.Object) error {
+	if !slices.ContainsFunc(objs, func(ob *dhowv1.Object) bool { return ob.GetWorkload() != nil }) {
+		return nil
+	}
 	v := o.c.Store.View()
 	defer v.Close()
 	r := resolver{v: v, known: map[key]bool{}}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -44,9 +45,12 @@ func (s *Store) apply(index, term uint64, data []byte) (results []*dhowv1.Propos
 	for _, p := range cmd.GetProposals() {
 		r, err := t.proposal(p)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, t.close())
 		}
 		results = append(results, r)
+	}
+	if err := t.close(); err != nil {
+		return nil, err
 	}
 	var at [16]byte
 	binary.BigEndian.PutUint64(at[:], index)
@@ -79,6 +83,7 @@ func refuse(index uint64, err error) *dhowv1.ProposalResult {
 // earlier ones did.
 type tx struct {
 	db          pebble.Reader
+	seek        *pebble.Iterator // what was there before; nil until it is asked
 	batch       *pebble.Batch
 	index, term uint64
 	// dirty holds what was changed so far; nil where it was deleted.
@@ -142,7 +147,34 @@ func (t *tx) get(k dhowv1.Kind, namespace, name string) (*dhowv1.Object, error) 
 	if o, ok := t.dirty[string(key)]; ok {
 		return o, nil
 	}
-	return getObject(t.db, key)
+	return t.before(key)
+}
+
+// before reads what was there before the entry. Most new names are not: an
+// iterator, other than Get, has the filters of the lowest level say so, and
+// reads no block for it.
+func (t *tx) before(key []byte) (_ *dhowv1.Object, err error) {
+	if t.seek == nil {
+		if t.seek, err = t.db.NewIter(&pebble.IterOptions{UseL6Filters: true}); err != nil {
+			return nil, err
+		}
+	}
+	if !t.seek.SeekPrefixGE(key) || !bytes.Equal(t.seek.Key(), key) {
+		return nil, t.seek.Error()
+	}
+	raw, err := t.seek.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	o := &dhowv1.Object{}
+	return o, proto.Unmarshal(raw, o)
+}
+
+func (t *tx) close() error {
+	if t.seek == nil {
+		return nil
+	}
+	return t.seek.Close()
 }
 
 // set stages the object; now is nil for a delete.

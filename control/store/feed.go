@@ -42,14 +42,24 @@ type feed struct {
 	// base is the revision that all older events are at or below.
 	base uint64
 	// epoch counts replacements of the whole state.
-	epoch   uint64
-	changed chan struct{}
-	waiters bool
-	closed  bool
+	epoch  uint64
+	closed bool
+	// waiting are those who wait for events of some kinds, one bit for each.
+	waiting map[uint32]chan struct{}
+	// Since all were last woken, whatever they wait for.
+	quietEvents, quietBytes int
 }
 
+// Bits of feed.waiting.
+const (
+	anyRevision uint32 = 1 // of no kind: that the revision has moved
+	anyKind     uint32 = ^anyRevision
+)
+
+func kindBit(k dhowv1.Kind) uint32 { return 1 << (uint32(k) & 31) }
+
 func newFeed(events, bytes int, revision uint64) *feed {
-	f := &feed{maxEvents: events, maxBytes: bytes, base: revision, changed: make(chan struct{}), ring: make([]event, 64)}
+	f := &feed{maxEvents: events, maxBytes: bytes, base: revision, waiting: map[uint32]chan struct{}{}, ring: make([]event, 64)}
 	f.applied.Store(revision)
 	return f
 }
@@ -62,11 +72,20 @@ func (f *feed) at(n uint64) *event { return &f.ring[(f.head+int(n-f.first))%len(
 func (f *feed) publish(revision uint64, events []event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	kinds := anyRevision
 	for i := range events {
 		f.push(events[i])
+		kinds |= kindBit(spec.KindOf(events[i].ev.GetObject()))
+		f.quietBytes += events[i].size
 	}
+	f.quietEvents += len(events)
 	f.applied.Store(revision)
-	f.wake()
+	// Watchers sleep through what none of their selectors takes, but must not
+	// sleep until it is gone.
+	if f.quietEvents >= min(skipAtMost, f.maxEvents/4) || f.quietBytes >= f.maxBytes/4 {
+		kinds = anyKind | anyRevision
+	}
+	f.wake(kinds)
 }
 
 func (f *feed) push(e event) {
@@ -105,34 +124,44 @@ func (f *feed) reset(revision uint64) {
 	f.base = revision
 	f.epoch++
 	f.applied.Store(revision)
-	f.wake()
+	f.wake(anyKind | anyRevision)
 }
 
 func (f *feed) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.closed = true
-	f.wake()
+	f.wake(anyKind | anyRevision)
 }
 
-func (f *feed) wake() {
-	if f.waiters {
-		close(f.changed)
-		f.changed = make(chan struct{})
-		f.waiters = false
+// wake wakes those who wait for any of the kinds.
+func (f *feed) wake(kinds uint32) {
+	for k, c := range f.waiting {
+		if k&kinds != 0 {
+			close(c)
+			delete(f.waiting, k)
+		}
+	}
+	if kinds == anyKind|anyRevision {
+		f.quietEvents, f.quietBytes = 0, 0
 	}
 }
 
-func (f *feed) changedLocked() <-chan struct{} {
-	f.waiters = true
-	return f.changed
+// changed is closed when there are events of the kinds.
+func (f *feed) changed(kinds uint32) <-chan struct{} {
+	c, ok := f.waiting[kinds]
+	if !ok {
+		c = make(chan struct{})
+		f.waiting[kinds] = c
+	}
+	return c
 }
 
 // wait waits until the revision is applied.
 func (f *feed) wait(ctx context.Context, revision uint64) error {
 	for f.applied.Load() < revision {
 		f.mu.Lock()
-		changed, closed := f.changedLocked(), f.closed
+		changed, closed := f.changed(anyRevision), f.closed
 		f.mu.Unlock()
 		if f.applied.Load() >= revision {
 			return nil

@@ -20,8 +20,11 @@ type Watcher struct {
 	from  uint64
 	next  uint64
 	epoch uint64
-	stop  sync.Once
-	done  chan struct{}
+	kinds uint32
+	// skipped events since the caller was last told of a revision.
+	skipped int
+	stop    sync.Once
+	done    chan struct{}
 }
 
 // Watch follows changes after the revision that any of the selectors takes;
@@ -46,7 +49,22 @@ func (s *Store) Watch(from uint64, sels ...*dhowv1.Selector) (*Watcher, error) {
 			hi = mid
 		}
 	}
-	return &Watcher{f: f, sels: sels, from: from, next: lo, epoch: f.epoch, done: make(chan struct{})}, nil
+	return &Watcher{f: f, sels: sels, from: from, next: lo, epoch: f.epoch, kinds: kindsOf(sels), done: make(chan struct{})}, nil
+}
+
+// kindsOf are the kinds that any of the selectors may take.
+func kindsOf(sels []*dhowv1.Selector) uint32 {
+	if len(sels) == 0 {
+		return anyKind
+	}
+	var kinds uint32
+	for _, s := range sels {
+		if s.GetKind() == dhowv1.Kind_KIND_UNSPECIFIED {
+			return anyKind
+		}
+		kinds |= kindBit(s.GetKind())
+	}
+	return kinds
 }
 
 func errTooOld(from, base uint64) error {
@@ -84,21 +102,20 @@ func (w *Watcher) poll() (events []*dhowv1.WatchEvent, revision uint64, changed 
 		return nil, 0, nil, errTooOld(w.from, f.base)
 	}
 	last := f.first + uint64(f.count)
-	skipped := 0
-	for n := w.next; n < last; n++ {
-		e := f.at(n)
+	for ; w.next < last; w.next++ {
+		e := f.at(w.next)
 		if e.revision > w.from && w.takes(e) {
 			events = append(events, e.ev)
 		} else {
-			skipped++
+			w.skipped++
 		}
 	}
-	if len(events) > 0 || skipped >= skipAtMost {
-		w.next = last
+	if len(events) > 0 || w.skipped >= skipAtMost {
+		w.skipped = 0
 		w.from = max(w.from, f.applied.Load())
 		return events, w.from, nil, nil
 	}
-	return nil, 0, f.changedLocked(), nil
+	return nil, 0, f.changed(w.kinds), nil
 }
 
 // Close ends the watch; Next returns an error.
@@ -118,10 +135,12 @@ func (w *Watcher) takes(e *event) bool {
 
 // matches tells whether the selector takes the object.
 func matches(s *dhowv1.Selector, o *dhowv1.Object) bool {
+	if s.GetKind() != dhowv1.Kind_KIND_UNSPECIFIED && s.GetKind() != spec.KindOf(o) {
+		return false
+	}
 	m := spec.MetaOf(o)
 	switch {
-	case s.GetKind() != dhowv1.Kind_KIND_UNSPECIFIED && s.GetKind() != spec.KindOf(o),
-		s.GetNamespace() != "" && s.GetNamespace() != m.GetNamespace(),
+	case s.GetNamespace() != "" && s.GetNamespace() != m.GetNamespace(),
 		s.GetName() != "" && s.GetName() != m.GetName(),
 		s.GetWorkload() != "" && s.GetWorkload() != workloadOf(o),
 		s.GetNode() != "" && s.GetNode() != nodeOf(o):
