@@ -58,7 +58,10 @@ generate: ## generate Go from proto/
 	$(BUF) format -w
 	$(BUF) generate
 
-proto-check: ## buf lint, buf breaking against the last commit, and generated code is what is committed
+proto-released: ## make the API as it is now what buf breaking compares with: at a release
+	$(BUF) build --exclude-source-info -o proto/released.binpb
+
+proto-check: ## buf lint, buf breaking against the last release, and generated code is what is committed
 	@./internal/tools/protocheck.sh
 
 golden: ## rewrite golden files
@@ -88,4 +91,4 @@ bench-store: build ## durable writes per second next to etcd's (Debian's etcd-se
 vuln: ## known vulnerabilities in what we import
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
-.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store
+.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-released proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store
