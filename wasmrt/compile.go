@@ -20,7 +20,7 @@ type code struct {
 	compiled wazero.CompiledModule
 	extra    int // references of wazero's that one more Close must drop
 	pages    uint64
-	data     []span // where its large data segments go
+	image    *image // what its memory begins with; nil for zeros
 	weight   int64  // estimate of what it holds in memory
 	refs     int    // of Modules and Instances; under engine.mu
 }
@@ -223,7 +223,7 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		return nil, err
 	}
 	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm))}
-	wasm, c.data = mergeData(wasm)
+	wasm, c.image = imageOf(wasm, c.pages*pageSize)
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers())
 	if e.disk != nil {
 		c.compiled, c.extra, err = e.disk.compile(digest, func() (wazero.CompiledModule, error) {
@@ -233,6 +233,7 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		c.compiled, err = e.translate(ctx, wasm)
 	}
 	if err != nil {
+		c.image.close()
 		return nil, err
 	}
 	if err := e.checkTypes(c.compiled); err != nil {
@@ -308,4 +309,5 @@ func (c *code) close(ctx context.Context) {
 	for range 1 + c.extra {
 		_ = c.compiled.Close(ctx) // only drops a reference
 	}
+	c.image.close()
 }

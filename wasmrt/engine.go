@@ -125,6 +125,9 @@ func (e *Engine) Close() error {
 	ctx := context.Background() //nolint:forbidigo // closing takes no time and is not to be cancelled
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, c := range e.codes {
+		c.image.close()
+	}
 	clear(e.codes)
 	e.idle = nil
 	err := e.runtime.Close(ctx)

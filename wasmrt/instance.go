@@ -156,7 +156,7 @@ func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.
 		return nil, nil, err
 	}
 	i := &Instance{engine: e, code: m.code, done: make(chan struct{}), stdin: newInput(c.Stdin)}
-	if i.memory, err = newMemory(m.code.pages*pageSize, limit, m.code.data); err != nil {
+	if i.memory, err = newMemory(m.code.pages*pageSize, limit, m.code.image); err != nil {
 		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))

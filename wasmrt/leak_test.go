@@ -38,7 +38,7 @@ func TestNothingLeaks(t *testing.T) {
 					continue
 				}
 				<-i.Done()
-				if i.memory.buf != nil || i.Memory() != 0 {
+				if i.memory.m.buf != nil || i.Memory() != 0 {
 					t.Errorf("%s: the guest has ended and its memory is mapped", what)
 				}
 				cancel()

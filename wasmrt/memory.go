@@ -13,22 +13,21 @@ type memory struct {
 	limit   uint64
 	size    atomic.Uint64
 	refused atomic.Bool
-	buf     []byte
+	m       mapping
 }
 
+// room is mapped beyond the size that a guest has, so that it rarely moves
+// when it grows: a Go guest grows by 4 MiB at once.
+const room = 16 << 20
+
 // newMemory maps the first size bytes, so that a host without memory is an
-// error here and not a panic inside wazero. Data tells where large segments go.
-func newMemory(size, limit uint64, data []span) (*memory, error) {
+// error here and not a panic inside wazero. They are the image's, then zero.
+func newMemory(size, limit uint64, i *image) (*memory, error) {
 	m := &memory{limit: limit}
-	buf, err := mapMemory(size)
-	if err != nil {
-		return nil, err
+	if size == 0 {
+		return m, nil
 	}
-	for _, s := range data {
-		populate(buf, s)
-	}
-	m.buf = buf
-	return m, nil
+	return m, m.m.open(min(size+room, max(size, limit)), i)
 }
 
 // Reallocate implements experimental.LinearMemory.
@@ -37,25 +36,20 @@ func (m *memory) Reallocate(size uint64) []byte {
 		m.refused.Store(true)
 		return nil
 	}
-	if size > uint64(len(m.buf)) {
-		buf, err := growMemory(m.buf, size)
-		if err != nil {
+	if size > uint64(len(m.m.buf)) {
+		if m.m.grow(min(size+max(size/2, room), m.limit)) != nil {
 			m.refused.Store(true)
 			return nil
 		}
-		m.buf = buf
 	}
 	m.size.Store(size)
-	return m.buf[:size:size]
+	return m.m.buf[:size:size]
 }
 
 // Free implements experimental.LinearMemory; see release.
 func (m *memory) Free() {}
 
 func (m *memory) release() {
-	if m.buf != nil {
-		unmapMemory(m.buf)
-		m.buf = nil
-	}
+	m.m.close()
 	m.size.Store(0)
 }

@@ -2,14 +2,27 @@
 
 package wasmrt
 
-func mapMemory(size uint64) ([]byte, error) { return make([]byte, size), nil }
+type mapping struct{ buf []byte }
 
-func populate([]byte, span) {}
-
-func growMemory(old []byte, size uint64) ([]byte, error) {
-	b := make([]byte, size)
-	copy(b, old)
-	return b, nil
+func (m *mapping) open(size uint64, _ *image) error {
+	m.buf = make([]byte, size)
+	return nil
 }
 
-func unmapMemory([]byte) {}
+func (m *mapping) grow(size uint64) error {
+	b := make([]byte, size)
+	copy(b, m.buf)
+	m.buf = b
+	return nil
+}
+
+func (m *mapping) close() { m.buf = nil }
+
+func pagesUp(n uint64) uint64 { return n }
+
+// imageFile is only where mappings are.
+type imageFile struct{}
+
+func (imageFile) open() error                        { return errNoImages }
+func (imageFile) write([]byte, uint64, uint64) error { return errNoImages }
+func (imageFile) close()                             {}

@@ -10,7 +10,8 @@ import (
 // 36,000 of them for a small program. Each costs wazero a constant expression
 // at every start and 24 bytes of heap in every instance, together a third of
 // the start and a megabyte. mergeData joins neighbours, zeros between them
-// included: three are left.
+// included: three are left. Of these the large ones, nearly all bytes, leave the
+// module and become an image, see image.go.
 
 // maxGap is how many zeros may be between two segments that are joined. It is
 // small against a page, so that memory which the guest never had is not
@@ -33,32 +34,21 @@ type dataSegment struct {
 
 func (s dataSegment) end() uint64 { return s.at + uint64(len(s.bytes)) }
 
-// span is a range of addresses.
-type span struct{ from, to uint64 }
-
-// largeSpan is from where on a segment's pages are populated beforehand.
-const largeSpan = 64 << 10
-
-// mergeData returns the module with fewer data segments, which starts with the
-// same memory, and where in it the large ones go. What it does not understand
-// it returns as it is: the engine judges it.
-func mergeData(wasm []byte) ([]byte, []span) {
+// mergeData returns the module with fewer data segments. It starts with the
+// same memory once take's segments are put there: those that take says it took
+// are left out. What mergeData does not understand it returns as it is: the
+// engine judges it.
+func mergeData(wasm []byte, take func(dataSegment) bool) []byte {
 	start, body, end := findData(wasm)
 	segments, ok := readSegments(wasm[body:end])
 	if !ok {
-		return wasm, nil
+		return wasm
 	}
-	merged := joinSegments(segments)
-	var large []span
-	for _, s := range merged {
-		if len(s.bytes) >= largeSpan {
-			large = append(large, span{s.at, s.end()})
-		}
-	}
+	merged := slices.DeleteFunc(joinSegments(segments), take)
 	if len(merged) == len(segments) {
-		return wasm, large
+		return wasm
 	}
-	return replaceData(wasm, start, end, merged), large
+	return replaceData(wasm, start, end, merged)
 }
 
 // findData finds the data section, and its body. They are empty if there is
