@@ -33,7 +33,7 @@ func benchHeal(ctx context.Context, l *lab) error {
 	if err := nodesReady(ctx, c, 3); err != nil {
 		return err
 	}
-	digest, err := l.push(ctx, "ticker")
+	digest, err := l.push(ctx, l.guest("ticker"))
 	if err != nil {
 		return err
 	}

@@ -214,9 +214,12 @@ func (l *lab) agent(ctx context.Context, binary, name, join string, more ...stri
 	return l.start(binary, append(args, more...)...)
 }
 
-// push uploads a guest and returns its digest.
-func (l *lab) push(ctx context.Context, guest string) (string, error) {
-	out, err := l.dhow(ctx, "push", filepath.Join(l.bin, "guests", guest+".wasm"))
+// guest is the path of an example guest.
+func (l *lab) guest(name string) string { return filepath.Join(l.bin, "guests", name+".wasm") }
+
+// push uploads a module and returns its digest.
+func (l *lab) push(ctx context.Context, module string) (string, error) {
+	out, err := l.dhow(ctx, "push", module)
 	if err != nil {
 		return "", err
 	}

@@ -24,7 +24,7 @@ func benchUp(ctx context.Context, l *lab) error {
 		return err
 	}
 	figure("dhow up to a ready node, empty state", time.Since(begin).Seconds(), 0.5, "s")
-	digest, err := l.push(ctx, "ticker")
+	digest, err := l.push(ctx, l.guest("ticker"))
 	if err != nil {
 		return err
 	}
