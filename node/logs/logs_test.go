@@ -300,7 +300,8 @@ func TestTheTotalIsBounded(t *testing.T) {
 }
 
 func TestManyTasksShareFewOpenFiles(t *testing.T) {
-	s := newStore(t, Options{})
+	const maxOpen = 20
+	s := newStore(t, Options{MaxOpen: maxOpen})
 	for round := range 2 {
 		for n := range maxOpen + 50 {
 			out, _ := s.Task(fmt.Sprint(n), "default", fmt.Sprint(n), "main")

@@ -12,15 +12,13 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"dhow.dev/dhow/internal/fsx"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 )
-
-// maxOpen is how many files are kept open for writing.
-const maxOpen = 256
 
 // Options of Open; what is zero has the default.
 type Options struct {
@@ -29,6 +27,7 @@ type Options struct {
 	Files    int           // of a task; default 5
 	MaxTotal int64         // bytes of all; default 1 GiB
 	Retain   time.Duration // after an instance's end; default 24 h
+	MaxOpen  int           // files that are kept open for writing; default: a quarter of what the process may open
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
@@ -72,6 +71,9 @@ func Open(o Options) (*Store, error) {
 	}
 	if o.Retain == 0 {
 		o.Retain = 24 * time.Hour
+	}
+	if o.MaxOpen == 0 {
+		o.MaxOpen = maxOpen()
 	}
 	s := &Store{options: o, instances: map[string]*instance{}, names: map[string]string{}}
 	if err := fsx.MkdirAll(o.Dir, 0o700); err != nil {
@@ -150,7 +152,7 @@ func (i *instance) create() error {
 	if i.created {
 		return nil
 	}
-	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+	if err := os.Mkdir(i.dir, 0o700); err != nil && !os.IsExist(err) {
 		return err
 	}
 	i.created = true
@@ -258,12 +260,23 @@ func (s *Store) find(ref *dhowv1.Ref) (*instance, error) {
 	return nil, spec.Errorf(spec.CodeNotFound, "this node has no logs of instance %s/%s: it has not started here, or ended more than %v ago", ref.GetNamespace(), ref.GetName(), s.options.Retain)
 }
 
+// maxOpen leaves most of the files that the process may open to others. When
+// more tasks write than files are open, each write opens one.
+func maxOpen() int {
+	const least, most = 64, 16 << 10
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return least
+	}
+	return int(max(least, min(limit.Cur/4, most))) //nolint:gosec // bounded
+}
+
 // opened bounds the number of open files.
 func (s *Store) opened(st *stream) {
 	s.mu.Lock()
 	s.open = append(s.open, st)
 	var old *stream
-	if len(s.open) > maxOpen {
+	if len(s.open) > s.options.MaxOpen {
 		old = s.open[0]
 		s.open = append(s.open[:0], s.open[1:]...)
 	}
