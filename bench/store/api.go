@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dhow.dev/dhow/internal/client"
+	"dhow.dev/dhow/internal/pki"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 )
@@ -26,17 +27,17 @@ type server struct {
 }
 
 // openAPI writes batch objects with each call, over so many connections.
-func openAPI(bin string, batch, connections int) opener {
+func openAPI(bin string, batch, connections int, h1 bool) opener {
 	return func(ctx context.Context, dir string) (driver, error) {
 		s := &server{batch: batch}
-		if err := s.open(ctx, bin, dir, connections); err != nil {
+		if err := s.open(ctx, bin, dir, connections, h1); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
 		return s, nil
 	}
 }
 
-func (s *server) open(ctx context.Context, bin, dir string, connections int) error {
+func (s *server) open(ctx context.Context, bin, dir string, connections int, h1 bool) error {
 	addrs, err := addresses(3)
 	if err != nil {
 		return err
@@ -60,13 +61,26 @@ func (s *server) open(ctx context.Context, bin, dir string, connections int) err
 		return err
 	}
 	for range connections {
-		c, err := client.FromContext(reach, time.Now)
+		c, err := dial(reach, h1)
 		if err != nil {
 			return err
 		}
 		s.clients = append(s.clients, c)
 	}
 	return nil
+}
+
+// dial is client.FromContext, but for the choice of HTTP/1.1.
+func dial(reach client.Context, h1 bool) (*client.Client, error) {
+	der, err := pki.DecodeCert([]byte(reach.CA))
+	if err != nil {
+		return nil, err
+	}
+	conf, err := pki.PinnedTLS(der, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{Servers: reach.Servers, TLS: conf, Token: reach.Token, HTTP1: h1})
 }
 
 // context waits until the server, being ready, has written how to reach it.

@@ -38,6 +38,7 @@ type options struct {
 	duration              time.Duration
 	dir, bin              string
 	only                  string
+	http1                 bool
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -51,6 +52,7 @@ func run(args []string, out, errs io.Writer) int {
 	fs.IntVar(&o.connections, "connections", 4, "connections that the clients of a server share")
 	fs.IntVar(&o.rounds, "rounds", 5, "turns each system gets")
 	fs.DurationVar(&o.duration, "duration", 3*time.Second, "length of a turn")
+	fs.BoolVar(&o.http1, "http1", false, "call dhow over HTTP/1.1, a connection for each client")
 	fs.StringVar(&o.bin, "bin", "../bin/dhow", "the dhow to measure")
 	fs.StringVar(&o.only, "only", "", "measure etcd and only these of one,many,process")
 	fs.StringVar(&o.dir, "dir", "", "where to put the data (default: the system's temporary directory)")
@@ -75,8 +77,8 @@ type contender struct {
 
 func (o options) contenders() []contender {
 	all := []contender{
-		{"one", openAPI(o.bin, 1, o.connections), 0.7, 1.1},
-		{"many", openAPI(o.bin, 100, o.connections), 3, 10},
+		{"one", openAPI(o.bin, 1, o.connections, o.http1), 0.7, 1.1},
+		{"many", openAPI(o.bin, 100, o.connections, o.http1), 3, 10},
 		{"process", openProcess, 2, 4},
 	}
 	all = slices.DeleteFunc(all, func(c contender) bool { return o.only != "" && !slices.Contains(strings.Split(o.only, ","), c.name) })

@@ -21,7 +21,8 @@ type Options struct {
 	ClusterID string
 	// FS is for tests that inject faults.
 	FS vfs.FS
-	// CacheBytes bounds the block cache of both databases. Default 8 MiB.
+	// CacheBytes bounds the block cache of both databases, less their memtables.
+	// Default 32 MiB, taken as it fills.
 	CacheBytes int64
 	// MemTableBytes is the size of one memtable. Default 4 MiB.
 	MemTableBytes uint64
@@ -41,7 +42,7 @@ func (o Options) withDefaults() Options {
 		o.FS = vfs.Default
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 8 << 20
+		o.CacheBytes = 32 << 20
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = 4 << 20
