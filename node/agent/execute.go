@@ -77,9 +77,7 @@ func (a *Agent) perform(ctx context.Context, act Action) Result {
 			res.Err = ctx.Err()
 			return res
 		}
-		if res.Err = a.complete(act.Task); res.Err != nil {
-			return res
-		}
+		a.complete(act.Task)
 		if act.Verb == Prepare {
 			res.Err = rt.Prepare(ctx, act.Task)
 		} else {
@@ -97,13 +95,9 @@ func (a *Agent) perform(ctx context.Context, act Action) Result {
 }
 
 // complete gives the task its directory and its writers.
-func (a *Agent) complete(t *runtime.Task) error {
+func (a *Agent) complete(t *runtime.Task) {
 	t.Dir = filepath.Join(a.config.Dir, t.ID.Instance)
-	if err := os.Mkdir(t.Dir, 0o700); err != nil && !os.IsExist(err) {
-		return &runtime.Error{Reason: "NoDirectory", Err: err}
-	}
 	t.Stdout, t.Stderr = a.config.Logs.Task(t.ID.Instance, t.Namespace, t.Name, t.ID.Task)
-	return nil
 }
 
 func (a *Agent) clean(uid string) {

@@ -1,8 +1,9 @@
 // Package logs keeps the output of tasks in files and reads it back. In the
 // room: the line format, rotation, bounds, and readers that follow.
 //
-// Each instance has a directory named by its uid; each task files TASK.N.log
-// in it, of which the one with the highest number is written. A line is
+// Each instance has a directory NAMESPACE,INSTANCE,UID; each task has files
+// TASK.N.log in it, of which the one with the highest number is written. The
+// file named ended says when the instance ended. A line is
 //
 //	2026-01-02T15:04:05.000000000Z stdout F the text
 //

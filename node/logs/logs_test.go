@@ -117,7 +117,7 @@ func TestRotationBoundsATask(t *testing.T) {
 		put(out, "line %d\n", n)
 	}
 	var size int64
-	files, err := filepath.Glob(filepath.Join(s.options.Dir, "u", "*.log"))
+	files, err := filepath.Glob(filepath.Join(s.options.Dir, "*,u", "*.log"))
 	if err != nil || len(files) != 3 {
 		t.Fatalf("files are %v, %v", files, err)
 	}
@@ -222,7 +222,7 @@ func TestARestartKeepsLogsAndATornLineHarmsNothing(t *testing.T) {
 	s := newStore(t, Options{Dir: dir})
 	out, _ := s.Task("u", "default", "web", "main")
 	putln(out, "before")
-	file := filepath.Join(dir, "u", "main.000000.log")
+	file := filepath.Join(dir, "default,web,u", "main.000000.log")
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestEndedInstancesGoAfterAWhile(t *testing.T) {
 		if _, err := s.find(ref("web")); err == nil {
 			t.Error("it is still there")
 		}
-		if _, err := os.Stat(filepath.Join(s.options.Dir, "u")); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(s.options.Dir, "default,web,u")); !os.IsNotExist(err) {
 			t.Errorf("its directory is still there: %v", err)
 		}
 		equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("live")}), "main|STDOUT|y")
@@ -355,7 +355,7 @@ func TestAFullDiskIsNamedAndStopsNothing(t *testing.T) {
 
 func TestGarbageInTheDirectoryIsLeftOut(t *testing.T) {
 	dir := t.TempDir()
-	for name, text := range map[string]string{"a/instance": "", "b/x": "", "c/instance": "default\nc\nnever\n", "c/main.000000.log": "\x00\xff\n\n2027"} {
+	for name, text := range map[string]string{"a/x": "", "b,c/main.000000.log": "", "default,c,u/ended": "never\n", "default,c,u/main.000000.log": "\x00\xff\n\n2027"} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -366,7 +366,7 @@ func TestGarbageInTheDirectoryIsLeftOut(t *testing.T) {
 	var log bytes.Buffer
 	s := newStore(t, Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	equal(t, read(t, s, &dhowv1.LogQuery{Ref: ref("c")}))
-	if !strings.Contains(log.String(), "dir=a") || !strings.Contains(log.String(), "dir=b") {
+	if !strings.Contains(log.String(), "dir=a ") || !strings.Contains(log.String(), "dir=b,c ") {
 		t.Errorf("the log says %q", log.String())
 	}
 }

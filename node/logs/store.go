@@ -2,7 +2,7 @@ package logs
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -92,21 +92,21 @@ func Open(o Options) (*Store, error) {
 }
 
 // load takes up one instance's directory.
-func (s *Store) load(uid string) error {
-	i := &instance{uid: uid, dir: filepath.Join(s.options.Dir, uid), streams: map[string]*stream{}, created: true, changed: make(chan struct{})}
-	about, err := os.ReadFile(filepath.Join(i.dir, "instance"))
-	if err != nil {
-		return err
+func (s *Store) load(dir string) error {
+	fields := strings.Split(dir, separator)
+	if len(fields) != 3 {
+		return errors.New("its name is not NAMESPACE,INSTANCE,UID")
 	}
-	fields := strings.Split(strings.TrimSpace(string(about)), "\n")
-	if len(fields) < 2 {
-		return fmt.Errorf("its file named instance has %d lines, not 2 or 3", len(fields))
-	}
-	i.namespace, i.name = fields[0], fields[1]
-	if len(fields) > 2 {
-		if i.ended, err = time.Parse(time.RFC3339Nano, fields[2]); err != nil {
+	uid := fields[2]
+	i := newInstance(s.options.Dir, uid, fields[0], fields[1])
+	i.created = true
+	switch at, err := os.ReadFile(filepath.Join(i.dir, endedFile)); {
+	case err == nil:
+		if i.ended, err = time.Parse(time.RFC3339Nano, strings.TrimSpace(string(at))); err != nil {
 			i.ended = s.options.Now()
 		}
+	case !errors.Is(err, os.ErrNotExist):
+		return err
 	}
 	files, err := os.ReadDir(i.dir)
 	if err != nil {
@@ -145,6 +145,20 @@ func (i *instance) stream(s *Store, task string) *stream {
 	return st
 }
 
+// The name of an instance's directory says whose it is: a file that says so
+// would cost a start as much as the output itself.
+const (
+	separator = "," // in no name and no uid
+	endedFile = "ended"
+)
+
+func newInstance(parent, uid, namespace, name string) *instance {
+	return &instance{
+		uid: uid, namespace: namespace, name: name, dir: filepath.Join(parent, namespace+separator+name+separator+uid),
+		streams: map[string]*stream{}, changed: make(chan struct{}),
+	}
+}
+
 // create makes the instance's directory with its first output.
 func (i *instance) create() error {
 	i.mu.Lock()
@@ -156,16 +170,12 @@ func (i *instance) create() error {
 		return err
 	}
 	i.created = true
-	return i.about()
+	return nil
 }
 
-// about writes whose directory it is. A crash may lose it: not worth a sync.
-func (i *instance) about() error {
-	text := i.namespace + "\n" + i.name + "\n"
-	if !i.ended.IsZero() {
-		text += i.ended.UTC().Format(time.RFC3339Nano) + "\n"
-	}
-	return os.WriteFile(filepath.Join(i.dir, "instance"), []byte(text), 0o600)
+// recordEnd writes when it ended. A crash may lose it: not worth a sync.
+func (i *instance) recordEnd() error {
+	return os.WriteFile(filepath.Join(i.dir, endedFile), []byte(i.ended.UTC().Format(time.RFC3339Nano)+"\n"), 0o600)
 }
 
 func (i *instance) notify() {
@@ -180,10 +190,7 @@ func (s *Store) Task(uid, namespace, name, task string) (stdout, stderr io.Write
 	s.mu.Lock()
 	i := s.instances[uid]
 	if i == nil {
-		i = &instance{
-			uid: uid, namespace: namespace, name: name, dir: filepath.Join(s.options.Dir, uid),
-			streams: map[string]*stream{}, changed: make(chan struct{}),
-		}
+		i = newInstance(s.options.Dir, uid, namespace, name)
 		s.instances[uid] = i
 		s.names[namespace+"/"+name] = uid
 	}
@@ -220,7 +227,7 @@ func (s *Store) End(uid string) {
 	if i.ended.IsZero() {
 		i.ended = s.options.Now()
 		if i.created {
-			if err := i.about(); err != nil {
+			if err := i.recordEnd(); err != nil {
 				s.options.Logger.Warn("the end of an instance's logs is not recorded", "instance", i.name, "error", err)
 			}
 		}

@@ -52,7 +52,9 @@ type Task struct {
 	Index     uint32
 	Spec      *dhowv1.Task // with defaults filled in; not to be changed
 	Address   string       // the address of the node to listen on
-	Dir       string       // private to the instance, exists while it does
+	// Dir is private to the instance: a runtime that wants it makes it, with mode
+	// 0700, and the agent removes it with the instance.
+	Dir string
 	// Output of the task. The runtime never closes them.
 	Stdout, Stderr io.Writer
 }
