@@ -42,6 +42,7 @@ type Engine struct {
 	disk     *diskCache
 	provided map[string]api.FunctionDefinition
 	start    time.Time // the guests' monotonic clock counts from here
+	gate     gate
 
 	mu        sync.Mutex
 	closed    bool
@@ -57,7 +58,7 @@ type Engine struct {
 func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
-		o: o, start: o.Now(),
+		o: o, start: o.Now(), gate: newGate(),
 		codes:     map[string]*code{},
 		compiling: map[string]*flight{},
 		instances: map[*Instance]struct{}{},

@@ -69,8 +69,11 @@ type Instance struct {
 	stdin  *input
 	module api.Module
 	cancel context.CancelFunc
-	done   chan struct{}
-	exit   Exit
+	// leaveGate says that it is no fresh guest any more; nil for those that
+	// came in by another way.
+	leaveGate func()
+	done      chan struct{}
+	exit      Exit
 
 	mu      sync.Mutex
 	started time.Time     // or when it last went on after waiting
@@ -89,12 +92,19 @@ func (m *Module) Run(ctx context.Context, c Config) (Exit, error) {
 	return i.exit, nil
 }
 
-// Start begins a run and returns as soon as the guest is instantiated.
+// Start is Run in the background. The error is an *Error when the guest could
+// not start. Many starts at once happen one after another, a few at a time.
 func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
-	i, ctx, err := m.instantiate(ctx, c)
+	leave, err := m.code.engine.gate.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
+	i, ctx, err := m.instantiate(ctx, c)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	i.leaveGate = leave
 	go i.run(ctx)
 	return i, nil
 }
@@ -126,6 +136,9 @@ func (i *Instance) Busy() time.Duration {
 
 // block and unblock are called around waiting.
 func (i *Instance) block() {
+	if i.leaveGate != nil {
+		i.leaveGate()
+	}
 	now := i.engine.o.Now()
 	i.mu.Lock()
 	i.busy += now.Sub(i.started)
