@@ -129,7 +129,7 @@ func join(ctx context.Context, c Config) (*identity, error) {
 	var errs []error
 	for _, addr := range c.Join {
 		rpc := dhowv1connect.NewAuthServiceClient(&http.Client{Transport: transport}, "https://"+addr)
-		res, err := rpc.Join(ctx, &dhowv1.JoinRequest{Token: c.Token, Name: c.Name, Csr: csr})
+		res, err := rpc.Join(ctx, &dhowv1.JoinRequest{Token: c.Token, Name: c.Name, Csr: csr, Role: dhowv1.Role_ROLE_JOIN_SERVER})
 		if err != nil {
 			errs = append(errs, spec.Errorf(joinCode(err), "join through %s: %w", addr, err))
 			continue

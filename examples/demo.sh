@@ -42,7 +42,7 @@ step "node-$victim dies (kill -9); its instance is replaced elsewhere"
 disown "${node_pid[$victim]}"
 kill -9 "${node_pid[$victim]}"
 try dhow wait "node/node-$victim" --state lost --timeout 30s
-try dhow wait workload/ticker --timeout 30s
+try dhow wait workload/ticker workload/hello --timeout 30s
 try dhow node list
 try dhow get instances -o wide
 

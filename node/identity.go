@@ -130,7 +130,7 @@ func (n *Node) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req := &dhowv1.JoinRequest{Token: strings.TrimSpace(c.Token), Name: c.Name, Csr: csr, Info: n.info(c.Join)}
+	req := &dhowv1.JoinRequest{Token: strings.TrimSpace(c.Token), Name: c.Name, Csr: csr, Info: n.info(c.Join), Role: dhowv1.Role_ROLE_JOIN_NODE}
 	var res *dhowv1.JoinResponse
 	for said := false; ; said = true {
 		res, err = cl.Auth.Join(ctx, req)

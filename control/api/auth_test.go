@@ -279,7 +279,11 @@ func TestJoin(t *testing.T) {
 	wantCode(t, err, spec.CodeInvalid, "name")
 	_, err = join(&dhowv1.JoinRequest{Token: node, Name: "n1", Csr: []byte{1, 2, 3}})
 	wantCode(t, err, spec.CodeInvalid, "signing request")
-	res, err := join(&dhowv1.JoinRequest{Token: node, Name: "n1", Csr: csr, Info: &dhowv1.NodeInfo{Os: "linux"}})
+	_, err = join(&dhowv1.JoinRequest{Token: node, Name: "n1", Csr: csr, Role: dhowv1.Role_ROLE_JOIN_SERVER})
+	wantCode(t, err, spec.CodeDenied, "for join-node", "--role join-server")
+	_, err = join(&dhowv1.JoinRequest{Token: server, Name: "s9", Csr: csr, Role: dhowv1.Role_ROLE_JOIN_NODE})
+	wantCode(t, err, spec.CodeDenied, "--role join-node")
+	res, err := join(&dhowv1.JoinRequest{Token: node, Name: "n1", Csr: csr, Role: dhowv1.Role_ROLE_JOIN_NODE, Info: &dhowv1.NodeInfo{Os: "linux"}})
 	if err != nil {
 		t.Fatal(err)
 	}

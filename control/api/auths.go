@@ -80,6 +80,10 @@ func (a auths) Join(ctx context.Context, req *dhowv1.JoinRequest) (*dhowv1.JoinR
 	if why := spec.CheckName(req.GetName()); why != "" {
 		return nil, &spec.Error{Code: spec.CodeInvalid, Path: "name", Message: why}
 	}
+	if want := req.GetRole(); want != dhowv1.Role_ROLE_UNSPECIFIED && want != id.Role {
+		return nil, spec.Errorf(spec.CodeDenied, "the token is for %s, and this is to %s: `dhow token create --role %s` makes the right one",
+			auth.RoleName(id.Role), auth.RoleName(want), auth.RoleName(want))
+	}
 	var caKey []byte
 	switch id.Role {
 	case dhowv1.Role_ROLE_JOIN_NODE:

@@ -383,7 +383,10 @@ type JoinRequest struct {
 	// PKCS #10, DER.
 	Csr []byte `protobuf:"bytes,3,opt,name=csr,proto3" json:"csr,omitempty"`
 	// For nodes: what it is.
-	Info          *NodeInfo `protobuf:"bytes,4,opt,name=info,proto3" json:"info,omitempty"`
+	Info *NodeInfo `protobuf:"bytes,4,opt,name=info,proto3" json:"info,omitempty"`
+	// What the caller wants to join as, ROLE_JOIN_NODE or ROLE_JOIN_SERVER. A
+	// token for the other is refused. Unspecified: as the token says.
+	Role          Role `protobuf:"varint,5,opt,name=role,proto3,enum=dhow.v1.Role" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,6 +447,13 @@ func (x *JoinRequest) GetInfo() *NodeInfo {
 		return x.Info
 	}
 	return nil
+}
+
+func (x *JoinRequest) GetRole() Role {
+	if x != nil {
+		return x.Role
+	}
+	return Role_ROLE_UNSPECIFIED
 }
 
 type JoinResponse struct {
@@ -662,12 +672,13 @@ const file_dhow_v1_auth_proto_rawDesc = "" +
 	"\rWhoAmIRequest\"M\n" +
 	"\x0eWhoAmIResponse\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12!\n" +
-	"\x04role\x18\x02 \x01(\x0e2\r.dhow.v1.RoleR\x04role\"p\n" +
+	"\x04role\x18\x02 \x01(\x0e2\r.dhow.v1.RoleR\x04role\"\x93\x01\n" +
 	"\vJoinRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03csr\x18\x03 \x01(\fR\x03csr\x12%\n" +
-	"\x04info\x18\x04 \x01(\v2\x11.dhow.v1.NodeInfoR\x04info\"\xc7\x01\n" +
+	"\x04info\x18\x04 \x01(\v2\x11.dhow.v1.NodeInfoR\x04info\x12!\n" +
+	"\x04role\x18\x05 \x01(\x0e2\r.dhow.v1.RoleR\x04role\"\xc7\x01\n" +
 	"\fJoinResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x0e\n" +
 	"\x02ca\x18\x02 \x01(\fR\x02ca\x12\x1d\n" +
@@ -736,19 +747,20 @@ var file_dhow_v1_auth_proto_depIdxs = []int32{
 	1,  // 5: dhow.v1.CreateTokenResponse.token:type_name -> dhow.v1.Token
 	0,  // 6: dhow.v1.WhoAmIResponse.role:type_name -> dhow.v1.Role
 	13, // 7: dhow.v1.JoinRequest.info:type_name -> dhow.v1.NodeInfo
-	2,  // 8: dhow.v1.AuthService.CreateToken:input_type -> dhow.v1.CreateTokenRequest
-	4,  // 9: dhow.v1.AuthService.WhoAmI:input_type -> dhow.v1.WhoAmIRequest
-	6,  // 10: dhow.v1.AuthService.Join:input_type -> dhow.v1.JoinRequest
-	8,  // 11: dhow.v1.AuthService.Renew:input_type -> dhow.v1.RenewRequest
-	3,  // 12: dhow.v1.AuthService.CreateToken:output_type -> dhow.v1.CreateTokenResponse
-	5,  // 13: dhow.v1.AuthService.WhoAmI:output_type -> dhow.v1.WhoAmIResponse
-	7,  // 14: dhow.v1.AuthService.Join:output_type -> dhow.v1.JoinResponse
-	9,  // 15: dhow.v1.AuthService.Renew:output_type -> dhow.v1.RenewResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	0,  // 8: dhow.v1.JoinRequest.role:type_name -> dhow.v1.Role
+	2,  // 9: dhow.v1.AuthService.CreateToken:input_type -> dhow.v1.CreateTokenRequest
+	4,  // 10: dhow.v1.AuthService.WhoAmI:input_type -> dhow.v1.WhoAmIRequest
+	6,  // 11: dhow.v1.AuthService.Join:input_type -> dhow.v1.JoinRequest
+	8,  // 12: dhow.v1.AuthService.Renew:input_type -> dhow.v1.RenewRequest
+	3,  // 13: dhow.v1.AuthService.CreateToken:output_type -> dhow.v1.CreateTokenResponse
+	5,  // 14: dhow.v1.AuthService.WhoAmI:output_type -> dhow.v1.WhoAmIResponse
+	7,  // 15: dhow.v1.AuthService.Join:output_type -> dhow.v1.JoinResponse
+	9,  // 16: dhow.v1.AuthService.Renew:output_type -> dhow.v1.RenewResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_dhow_v1_auth_proto_init() }
