@@ -105,7 +105,13 @@ func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
 		return nil, err
 	}
 	i.leaveGate = leave
-	go i.run(ctx)
+	go func() {
+		// To the end of the global queue: a processor looks there, where the
+		// network's goroutines wait, only after 61 others of its own, and among
+		// those would be the next fresh guests.
+		goruntime.Gosched()
+		i.run(ctx)
+	}()
 	return i, nil
 }
 
