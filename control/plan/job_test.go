@@ -82,3 +82,20 @@ func TestJobNeverRunsTwiceAtOnce(t *testing.T) {
 	w.obey()
 	want(t, "on n2", len(w.instances("sum", on("n2"))), 1)
 }
+
+func TestJobGoesOnWhenTheOldOneStopsOnALostNode(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	w.workload("sum", 1, job(6))
+	w.obey()
+	w.addNode("n2", 4000, 8<<30)
+	w.workload("sum", 1, job(6), template("b"))
+	w.settle()
+	want(t, "instances while the old one stops", len(w.instances("sum", nil)), 1)
+	w.lose("n1")
+	w.settle()
+	want(t, "on n2", len(w.instances("sum", on("n2"))), 1)
+	w.back("n1")
+	w.obey()
+	want(t, "live", len(w.instances("sum", live)), 1)
+}

@@ -183,7 +183,9 @@ func (p *pass) heal() {
 // forget drops a group of which nothing is left.
 func (s *State) forget(g *heal.Group) {
 	delete(s.queued, g)
-	delete(s.groups, g.UID)
+	if s.groups[g.UID] == g {
+		delete(s.groups, g.UID)
+	}
 	if sh, ok := s.shapes[g]; ok {
 		s.cluster.Drop(sh.shape)
 		delete(s.shapes, g)

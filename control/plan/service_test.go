@@ -6,6 +6,8 @@ import (
 	"time"
 
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -461,5 +463,27 @@ func TestRemovedNodeTakesWhatWasToStopThere(t *testing.T) {
 	want(t, "instances", len(w.instances("web", nil)), 2)
 	w.del(&dhowv1.Ref{Kind: dhowv1.Kind_KIND_NODE, Name: "n1"})
 	w.settle()
+	want(t, "instances", len(w.instances("web", nil)), 0)
+}
+
+// A timer of a workload that is gone must not touch one that has its uid.
+func TestWorkloadThatComesBackWithItsUid(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	w.workload("web", 1)
+	w.obey()
+	w.report(w.instances("web", placed)[0], failed, false)
+	w.settle()
+	wl := w.get("web")
+	w.deleteWorkload("web")
+	w.obey()
+	w.put(spec.Wrap(wl))
+	w.settle()
+	w.pass(time.Minute)
+	w.obey()
+	want(t, "live", len(w.instances("web", live)), 1)
+	w.put(spec.Wrap(proto.CloneOf(wl)))
+	w.deleteWorkload("web")
+	w.obey()
 	want(t, "instances", len(w.instances("web", nil)), 0)
 }

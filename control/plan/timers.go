@@ -26,7 +26,7 @@ func (s *State) due(now time.Time) {
 			}
 			continue
 		}
-		if t.slot.Wake.Equal(t.at) {
+		if g := t.slot.Group; t.slot.Wake.Equal(t.at) && s.groups[g.UID] == g {
 			t.slot.Wake = time.Time{}
 			t.slot.Group.Touch(t.slot)
 			s.queue(t.slot.Group)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
@@ -18,7 +19,15 @@ func (w *world) converge() {
 			s.start()
 		}
 	}
+	left := len(w.nodes)
 	for _, n := range w.nodes {
+		if !n.up && !n.gone && left > 1 && w.one(3) {
+			// It stays off: what it ran must run elsewhere.
+			n.dead = true
+			left--
+			clear(n.runs)
+			w.logf("%s is dead", n.name)
+		}
 		if !n.up {
 			n.start()
 		}
@@ -86,10 +95,19 @@ func (w *world) wrong() string {
 				return fmt.Sprintf("%s has ended and runs on %s", m.GetName(), n.name)
 			}
 			continue
+		case sp.GetDesired() == dhowv1.Desired_DESIRED_STOP && w.dead(sp.GetNode()):
+			continue
 		case sp.GetDesired() == dhowv1.Desired_DESIRED_STOP:
 			return fmt.Sprintf("%s is to stop on %s and is %v", m.GetName(), sp.GetNode(), st.GetState())
 		case sp.GetNode() == "":
 			waits[sp.GetWorkloadUid()] = true
+			for _, e := range lead.lship.core.Why(spec.RefOf(o)) {
+				for _, r := range e.GetRefusals() {
+					if r.GetFilter() == "" && !strings.HasPrefix(sp.GetPendingReason(), "waits") {
+						return fmt.Sprintf("%s is pending (%s), and %s would take it", m.GetName(), sp.GetPendingReason(), r.GetNode())
+					}
+				}
+			}
 		case n != nil && n.name != sp.GetNode():
 			w.fail("%s is on %s and runs on %s", m.GetName(), sp.GetNode(), n.name)
 		case st.GetReady() != (n != nil):
@@ -140,4 +158,13 @@ func (w *world) off(wl *dhowv1.Workload, byIndex map[string][]*dhowv1.Instance, 
 		}
 	}
 	return ""
+}
+
+func (w *world) dead(name string) bool {
+	for _, n := range w.nodes {
+		if n.name == name {
+			return n.dead
+		}
+	}
+	return false
 }

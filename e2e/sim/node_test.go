@@ -30,6 +30,7 @@ type node struct {
 	runs     map[runtime.ID]*run
 	session  *session
 	gone     bool // removed by a user
+	dead     bool // off for good
 	wake     time.Time
 	starting []agent.Action // in flight
 	stored   time.Time      // when the last records will be on the disk
@@ -43,6 +44,20 @@ type run struct {
 	exit    runtime.Exit
 	wait    []func() // told when it ends
 	mood    string
+	cpu     uint64
+}
+
+// room checks that what really runs is no more than the node has.
+func (n *node) room() {
+	sum := uint64(0)
+	for _, r := range n.runs {
+		if r.running {
+			sum += r.cpu
+		}
+	}
+	if sum > n.cpu {
+		n.w.fail("invariant 3 broken: %s has %dm cpu and runs what needs %dm", n.name, n.cpu, sum)
+	}
 }
 
 func (w *world) addNode(k int) {
@@ -82,7 +97,7 @@ func (n *node) join() {
 }
 
 func (n *node) start() {
-	if n.gone {
+	if n.gone || n.dead {
 		return
 	}
 	n.up = true
@@ -215,9 +230,15 @@ func (n *node) assign(c *session, a *dhowv1.Assignments) {
 			c.stops[i.GetMeta().GetUid()] = true
 		}
 	}
+	before := n.core.Generation()
 	if err := n.core.Assign(n.w.now, a); err != nil {
 		n.w.logf("%s refuses assignments: %v", n.name, err)
 		n.leave(c)
+	} else {
+		c.synced = c.synced || a.GetFull() && !a.GetMore()
+		if n.core.Generation() < before {
+			n.w.fail("%s went back from generation %d to %d", n.name, before, n.core.Generation())
+		}
 	}
 	n.pump()
 }
@@ -263,8 +284,11 @@ func (n *node) store(records []*dhowv1.LedgerRecord, mark uint64) {
 
 func (n *node) report(rep agent.Report) {
 	c := n.session
+	if c == nil || !c.synced {
+		n.w.fail("invariant 4 broken: %s reports before it knows what it is to do", n.name)
+	}
 	for _, r := range rep.Request.GetReports() {
-		if c != nil && c.stops[r.GetRef().GetUid()] && (r.GetStatus().GetReady() || r.GetStatus().GetState() == dhowv1.InstanceState_INSTANCE_STATE_RUNNING) {
+		if c.stops[r.GetRef().GetUid()] && (r.GetStatus().GetReady() || r.GetStatus().GetState() == dhowv1.InstanceState_INSTANCE_STATE_RUNNING) {
 			n.w.fail("invariant 4 broken: %s was told to stop %s and reports it as %v", n.name, r.GetRef().GetName(), r.GetStatus().GetState())
 		}
 	}
@@ -282,9 +306,6 @@ func (n *node) report(rep agent.Report) {
 		n.pump()
 	}
 	n.later(3*time.Second, func() { done(nil) })
-	if c == nil {
-		return
-	}
 	s, life := c.s, n.life
 	req := proto.CloneOf(rep.Request)
 	n.w.send(n.name, s.name, func() {
@@ -383,8 +404,9 @@ func (n *node) launch(a agent.Action) error {
 	if r := n.runs[a.ID]; r != nil && r.running {
 		return nil
 	}
-	r := &run{id: a.ID, running: true, since: n.w.now, mood: mood}
+	r := &run{id: a.ID, running: true, since: n.w.now, mood: mood, cpu: a.Task.Spec.GetResources().GetRequests().GetCpu()}
 	n.runs[a.ID] = r
+	n.room()
 	n.w.logf("%s runs %s %v (%s)", n.name, a.Task.Name, a.ID, mood)
 	var life time.Duration
 	code := int32(0)

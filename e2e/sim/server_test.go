@@ -37,6 +37,7 @@ type server struct {
 	// What it has known to be committed when it last was up.
 	knew     uint64
 	sessions map[string]*session
+	since    time.Time
 	seen     map[string]time.Time // when gossip last heard of a machine
 	lship    *leadership
 }
@@ -84,6 +85,7 @@ func (s *server) start() {
 	s.w.must(err)
 	s.up = true
 	s.life++
+	s.since = s.w.now
 	s.sessions = map[string]*session{}
 	s.raft = &raft{s: s, waiting: map[uint64]waiting{}}
 	s.raft.load()
@@ -243,16 +245,7 @@ func (s *server) plan() {
 	}
 	l.flight = 1
 	p = proto.CloneOf(p)
-	s.raft.propose(proposal{p, func(r *dhowv1.ProposalResult) {
-		if r.GetCode() == "not_leader" {
-			// As the real store does, it goes to whoever leads now: where it
-			// must be refused for its term.
-			s.w.after(s.w.between(0, time.Second), func() {
-				if s.up {
-					s.call(p, func(*dhowv1.ProposalResult) {})
-				}
-			})
-		}
+	done := func(r *dhowv1.ProposalResult) {
 		if s.lship != l {
 			return
 		}
@@ -270,7 +263,19 @@ func (s *server) plan() {
 			}
 			s.w.after(0, s.plan)
 		}
-	}})
+	}
+	if s.w.calm || !s.w.one(25) {
+		s.raft.propose(proposal{p, done})
+		return
+	}
+	// It may take its time, and meet another leader: there it must be refused.
+	s.w.after(s.w.between(0, 3*time.Second), func() {
+		if s.up {
+			s.call(p, done)
+		} else {
+			done(nil)
+		}
+	})
 }
 
 func (s *server) describe(p *dhowv1.Proposal) {
@@ -279,6 +284,7 @@ func (s *server) describe(p *dhowv1.Proposal) {
 			s.w.logf("  plan: node %s is %v: %s", l.GetNode(), l.GetLiveness().GetState(), l.GetLiveness().GetMessage())
 			if l.GetLiveness().GetState() == dhowv1.NodeState_NODE_STATE_LOST {
 				s.w.stats.lost++
+				s.gaveUp(l.GetNode())
 			}
 		}
 		if i := c.GetPut().GetInstance(); i != nil {
@@ -286,6 +292,7 @@ func (s *server) describe(p *dhowv1.Proposal) {
 			s.w.logf("  plan: %s rev %d attempt %d on %q, %v %s%s", i.GetMeta().GetName(), sp.GetRevision(), sp.GetAttempt(), sp.GetNode(), sp.GetDesired(), sp.GetStopReason(), sp.GetPendingReason())
 			if c.GetExpect().GetAbsent() {
 				s.w.stats.births++
+				s.w.pace(fmt.Sprintf("%s/%d", sp.GetWorkloadUid(), sp.GetIndex()))
 				if sp.GetAttempt() > 0 {
 					s.w.stats.replaced++
 				}
@@ -376,3 +383,34 @@ func (w *world) server(name string) *server {
 }
 
 func (s *server) String() string { return fmt.Sprintf("%s at %d", s.name, s.st.Revision()) }
+
+// gaveUp checks that a node is not given up for gossip's sake or the session's
+// alone.
+func (s *server) gaveUp(name string) {
+	v := s.st.View()
+	defer v.Close()
+	o, err := v.Get(&dhowv1.Ref{Kind: dhowv1.Kind_KIND_NODE, Name: name})
+	if err != nil {
+		return
+	}
+	c, f := o.GetNode().GetSession(), s.lship.facts
+	if c.GetConnected() && f.Servers[c.GetServer()] != liveness.Failed {
+		s.w.fail("%s takes %s for lost, which has a session with %s", s.name, name, c.GetServer())
+	}
+	if o.GetNode().GetInfo().GetGossip() && f.Nodes[name] == liveness.Alive {
+		s.w.fail("%s takes %s for lost, which gossip says is alive", s.name, name)
+	}
+}
+
+// pace checks that instances of an index are not made one after the other
+// without a pause.
+func (w *world) pace(index string) {
+	list := append(w.born[index], w.now)
+	for len(list) > 0 && w.now.Sub(list[0]) > time.Second {
+		list = list[1:]
+	}
+	w.born[index] = list
+	if len(list) > 12 {
+		w.fail("%d instances of %s were made within a second", len(list), index)
+	}
+}

@@ -20,7 +20,9 @@ type session struct {
 	heard [2]time.Time // by the server, by the node
 	last  [2]time.Time // when the newest message arrives
 	ended bool
-	left  bool // the node has given it up, and the server does not know
+	// The state has had it as the node's.
+	recorded bool
+	left     bool // the node has given it up, and the server does not know
 	// The node took its first assignments.
 	synced bool
 	stops  map[string]bool // what the node was told to stop
@@ -33,8 +35,8 @@ const (
 
 // open is the server's side of a hello.
 func (s *server) open(n *node, life int, generation uint64) {
-	if s.st.Revision() < generation {
-		return // the node will try another
+	if s.st.Revision() < generation && s.w.one(2) {
+		return // as a good server does; but the node must not rely on it
 	}
 	if old := s.sessions[n.name]; old != nil {
 		old.close()
@@ -213,6 +215,37 @@ func (s *server) beatSessions() {
 			s.w.logf("%s gives up its session with %s", s.name, name)
 			delete(s.sessions, name)
 			s.record(c, false)
+			c.end()
+		}
+	}
+	s.compare()
+}
+
+// compare makes the state's idea of this server's sessions true, as the hub
+// does.
+func (s *server) compare() {
+	v := s.st.View()
+	defer v.Close()
+	objs, _, err := v.List(&dhowv1.Selector{Kind: dhowv1.Kind_KIND_NODE}, "", 0)
+	s.w.must(err)
+	for _, o := range objs {
+		n := o.GetNode()
+		stored, c := n.GetSession(), s.sessions[n.GetMeta().GetName()]
+		switch {
+		case c == nil && stored.GetConnected() && stored.GetServer() == s.name && s.w.now.Sub(s.since) > sessionTimeout:
+			for _, m := range s.w.nodes {
+				if m.name == n.GetMeta().GetName() {
+					s.record(&session{s: s, n: m, id: stored.GetId(), ended: true}, false)
+				}
+			}
+		case c == nil:
+		case stored.GetId() == c.id:
+			if !stored.GetConnected() {
+				s.record(c, true)
+			}
+			c.recorded = true
+		case stored.GetConnected() && c.recorded:
+			c.end()
 		}
 	}
 }

@@ -5,16 +5,21 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"dhow.dev/dhow/control/plan/invariant"
+	"golang.org/x/sync/errgroup"
 )
 
 var (
 	oneSeed = flag.Uint64("seed", 0, "run this seed alone, and print its trace")
-	seeds   = flag.Int("seeds", 300, "how many seeds to run")
+	seeds   = flag.Int("seeds", defaultSeeds, "how many seeds to run")
+	first   = flag.Uint64("first", 1, "the first of them")
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -23,6 +28,7 @@ func newWorld(seed uint64) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x64686f77)), now: epoch, net: map[[2]string]bool{},
 		committed: map[uint64]string{}, hashes: map[uint64]string{}, checker: invariant.New(),
+		born: map[string][]time.Time{},
 	}
 	w.user = &user{w: w}
 	for k := range []int{1, 3, 3, 3, 5}[w.rng.IntN(5)] {
@@ -39,12 +45,11 @@ func simulate(seed uint64) (w *world, wrong string) {
 	w = newWorld(seed)
 	defer func() {
 		if r := recover(); r != nil {
-			f, ok := r.(failure)
-			if !ok {
-				fmt.Println(strings.Join(tail(w.trace, 50), "\n"))
-				panic(r)
+			if f, ok := r.(failure); ok {
+				wrong = f.text
+			} else {
+				wrong = fmt.Sprintf("panic: %v\n%s", r, debug.Stack())
 			}
-			wrong = f.text
 		}
 		for _, s := range w.servers {
 			if s.up {
@@ -78,20 +83,42 @@ func TestSim(t *testing.T) {
 		}
 		return
 	}
-	var sum stats
-	failed := 0
-	for k := range *seeds {
-		seed := uint64(k + 1)
-		w, wrong := simulate(seed)
-		sum.add(w.stats)
-		if wrong != "" {
-			t.Errorf("seed %d: %s\n%s\nmake sim SEED=%d runs it again", seed, wrong, strings.Join(tail(w.trace, 60), "\n"), seed)
-			if failed++; failed >= 3 {
-				t.FailNow()
+	var (
+		mu     sync.Mutex
+		sum    stats
+		failed int
+		next   = *first
+		g      errgroup.Group
+	)
+	for range runtime.GOMAXPROCS(0) {
+		g.Go(func() error {
+			for {
+				mu.Lock()
+				seed := next
+				next++
+				done := failed >= 3 || seed >= *first+uint64(*seeds)
+				mu.Unlock()
+				if done {
+					return nil
+				}
+				w, wrong := simulate(seed)
+				mu.Lock()
+				sum.add(w.stats)
+				if wrong != "" {
+					failed++
+					t.Errorf("seed %d: %s\n%s\nmake sim SEED=%d runs it again", seed, wrong, strings.Join(tail(w.trace, 60), "\n"), seed)
+				}
+				mu.Unlock()
 			}
-		}
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
 	}
 	t.Logf("%d seeds: %+v", *seeds, sum)
+	if sum.lost == 0 || sum.replaced == 0 || sum.crashes == 0 || sum.partitions == 0 || sum.acked == 0 {
+		t.Errorf("these runs were too quiet to prove anything: %+v", sum)
+	}
 }
 
 func (s *stats) add(o stats) {

@@ -35,6 +35,7 @@ type world struct {
 	checker *invariant.Checker
 	checked uint64 // the index the checker has seen
 	stats   stats
+	born    map[string][]time.Time // when instances were made, by index
 }
 
 // stats tell whether a run did anything worth checking.

@@ -104,10 +104,11 @@ func (s *Slot) bury(env Env) (lost *Instance) {
 }
 
 // abandon gives up instances whose nodes are lost for longer than the workload
-// wants to wait. It returns one that is missed now.
+// wants to wait, also those that were told to stop and cannot say that they
+// have. It returns one that is missed now.
 func (s *Slot) abandon(env Env) (lost *Instance) {
-	for _, i := range s.live() {
-		if i.Node() == "" {
+	for _, i := range slices.Clone(s.insts) {
+		if i.Node() == "" || !i.Live() && !i.Stopping() {
 			continue
 		}
 		n := env.Node(i.Node())
@@ -118,7 +119,9 @@ func (s *Slot) abandon(env Env) (lost *Instance) {
 			env.WakeAt(s, due)
 			continue
 		}
-		lost = i
+		if i.Live() {
+			lost = i
+		}
 		env.Stop(i, Lost)
 	}
 	return lost

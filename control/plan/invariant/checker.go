@@ -26,10 +26,16 @@ func broken(number int, format string, args ...any) error {
 type Checker struct {
 	nodes     map[string]*dhowv1.Node
 	workloads map[string]*dhowv1.Workload // by uid
+	types     map[revision]dhowv1.WorkloadType
 	instances map[string]*dhowv1.Instance // by namespace/name
 	on        map[string]map[string]*dhowv1.Instance
 	slots     map[slot]map[string]*dhowv1.Instance
 	uids      map[string]string // every uid that an instance ever had, and its name
+}
+
+type revision struct {
+	workload string
+	number   uint64
 }
 
 type slot struct {
@@ -40,7 +46,7 @@ type slot struct {
 // New makes a Checker of an empty cluster.
 func New() *Checker {
 	return &Checker{
-		nodes: map[string]*dhowv1.Node{}, workloads: map[string]*dhowv1.Workload{},
+		types: map[revision]dhowv1.WorkloadType{}, nodes: map[string]*dhowv1.Node{}, workloads: map[string]*dhowv1.Workload{},
 		instances: map[string]*dhowv1.Instance{}, on: map[string]map[string]*dhowv1.Instance{},
 		slots: map[slot]map[string]*dhowv1.Instance{}, uids: map[string]string{},
 	}
@@ -63,6 +69,8 @@ func (c *Checker) Put(o *dhowv1.Object) error {
 		c.nodes[k.Node.GetMeta().GetName()] = k.Node
 	case *dhowv1.Object_Workload:
 		c.workloads[k.Workload.GetMeta().GetUid()] = k.Workload
+	case *dhowv1.Object_Revision:
+		c.types[revision{k.Revision.GetWorkloadUid(), k.Revision.GetNumber()}] = k.Revision.GetType()
 	case *dhowv1.Object_Instance:
 		return c.putInstance(k.Instance)
 	}
@@ -203,8 +211,8 @@ func (c *Checker) alone(i *dhowv1.Instance) error {
 	if i.GetSpec().GetDesired() != dhowv1.Desired_DESIRED_RUN {
 		return nil
 	}
-	w := c.workloads[i.GetSpec().GetWorkloadUid()]
-	job := w.GetSpec().GetType() == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
+	of := revision{i.GetSpec().GetWorkloadUid(), i.GetSpec().GetRevision()}
+	job := c.types[of] == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
 	for k, o := range c.slots[slotOf(i)] {
 		s := o.GetSpec()
 		switch {

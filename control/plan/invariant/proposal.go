@@ -37,6 +37,9 @@ func (c *Checker) Propose(changes []*dhowv1.Change) error {
 		case *dhowv1.Change_Put:
 			i := op.Put.GetInstance()
 			if i == nil {
+				if op.Put.GetRevision() != nil {
+					_ = c.Put(op.Put) // the instances that follow are of it
+				}
 				continue
 			}
 			old := c.instances[id(i)]
@@ -60,6 +63,7 @@ func (c *Checker) Propose(changes []*dhowv1.Change) error {
 type rolling struct {
 	born    string // the last instance it makes beside another
 	stopped string // the last ready one it replaces
+	drained []*dhowv1.Instance
 }
 
 func (c *Checker) restore(i, old *dhowv1.Instance) {
@@ -92,7 +96,10 @@ func (c *Checker) admitted(old, i *dhowv1.Instance) error {
 
 // note remembers what the bounds of a rollout speak of.
 func (c *Checker) note(all map[string]*rolling, old, i *dhowv1.Instance) {
-	const replaced = "replaced by a new revision"
+	const (
+		replaced = "replaced by a new revision"
+		drained  = "its node is drained"
+	)
 	uid := i.GetSpec().GetWorkloadUid()
 	w := c.workloads[uid]
 	if w == nil || w.GetSpec().GetType() == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB {
@@ -106,8 +113,14 @@ func (c *Checker) note(all map[string]*rolling, old, i *dhowv1.Instance) {
 	if old == nil && c.beside(i) {
 		r.born = id(i)
 	}
-	if old != nil && i.GetSpec().GetStopReason() == replaced && old.GetSpec().GetStopReason() == "" && serves(old) {
+	if old == nil || old.GetSpec().GetStopReason() != "" || !serves(old) {
+		return
+	}
+	switch i.GetSpec().GetStopReason() {
+	case replaced:
 		r.stopped = id(i)
+	case drained:
+		r.drained = append(r.drained, i)
 	}
 }
 
@@ -128,6 +141,11 @@ func (c *Checker) bounds(w *dhowv1.Workload, r *rolling) error {
 	replicas := 1
 	if w.GetSpec().Replicas != nil {
 		replicas = int(w.GetSpec().GetReplicas())
+	}
+	for _, i := range r.drained {
+		if !c.served(i) {
+			return broken(5, "%s leaves its draining node before another is ready", id(i))
+		}
 	}
 	live, ready, moving := 0, 0, 0
 	for index := range uint32(replicas) {
@@ -155,6 +173,16 @@ func (c *Checker) bounds(w *dhowv1.Workload, r *rolling) error {
 		return broken(5, "with %s there are %d of %d", r.born, live, replicas)
 	}
 	return nil
+}
+
+// served tells whether an index has an instance that is ready and stays.
+func (c *Checker) served(i *dhowv1.Instance) bool {
+	for _, o := range c.slots[slotOf(i)] {
+		if serves(o) && o.GetSpec().GetDesired() != dhowv1.Desired_DESIRED_STOP {
+			return true
+		}
+	}
+	return false
 }
 
 func serves(i *dhowv1.Instance) bool {
