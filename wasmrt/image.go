@@ -1,7 +1,5 @@
 package wasmrt
 
-import "errors"
-
 // image is what a module's memory begins with: its large data segments, laid
 // out once. Guests map it copy-on-write, so that they share the pages that
 // they do not write, and none is copied before it is: of a Go guest's 1.3 MB,
@@ -13,9 +11,6 @@ type image struct {
 
 // largeSegment is from where on a segment goes into the image.
 const largeSegment = 64 << 10
-
-// errNoImages: this system cannot make one.
-var errNoImages = errors.New("no images here")
 
 // imageOf moves data segments from a module into an image. Both are as they
 // were if there is nothing to gain or the system has no images. Size is of the

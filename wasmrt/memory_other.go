@@ -2,6 +2,8 @@
 
 package wasmrt
 
+import "errors"
+
 type mapping struct{ buf []byte }
 
 func (m *mapping) open(size uint64, _ *image) error {
@@ -19,6 +21,8 @@ func (m *mapping) grow(size uint64) error {
 func (m *mapping) close() { m.buf = nil }
 
 func pagesUp(n uint64) uint64 { return n }
+
+var errNoImages = errors.New("no images here")
 
 // imageFile is only where mappings are.
 type imageFile struct{}
