@@ -225,6 +225,40 @@ func TestWatchTooOld(t *testing.T) {
 	}
 }
 
+// A watcher of a quiet kind sleeps through the others' changes, and yet never
+// becomes too old, however many there are.
+func TestWatchOfAQuietKindNeverBecomesTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := open(t, t.TempDir(), store.Options{FeedEvents: 100})
+		defer n.Close()
+		w, err := n.Watch(0, &dhowv1.Selector{Kind: dhowv1.Kind_KIND_NODE})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan int, 1)
+		go func() {
+			for {
+				evs, _, err := w.Next(t.Context())
+				if err != nil {
+					t.Errorf("the watcher: %v", err)
+				}
+				if err != nil || len(evs) > 0 {
+					got <- len(evs)
+					return
+				}
+			}
+		}()
+		for i := range 1000 {
+			n.do(put(artifact("x", fmt.Sprint(i))))
+			synctest.Wait() // whoever was woken has gone on
+		}
+		n.do(put(machine("n1")))
+		if evs := <-got; evs != 1 {
+			t.Errorf("%d events", evs)
+		}
+	})
+}
+
 func TestFeedIsBoundByBytes(t *testing.T) {
 	n := open(t, t.TempDir(), store.Options{FeedBytes: 64 << 10})
 	defer n.Close()

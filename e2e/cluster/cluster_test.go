@@ -37,7 +37,7 @@ func (s *site) addServer(name string) {
 	base := ports(s.t, 3)
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", base+i) }
 	args := []string{
-		"server", "--name", name, "--data-dir", filepath.Join(s.dir, name), 
+		"server", "--name", name, "--data-dir", filepath.Join(s.dir, name),
 		"--api", at(0), "--raft", at(1), "--gossip", at(2),
 	}
 	if len(s.api) > 0 {
