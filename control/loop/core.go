@@ -3,10 +3,11 @@ package loop
 import (
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/control/plan"
 	"dhow.dev/dhow/control/plan/liveness"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Core is the loop without its goroutine: what the leader of one term knows

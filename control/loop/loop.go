@@ -8,12 +8,13 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"dhow.dev/dhow/control/plan"
 	"dhow.dev/dhow/control/plan/liveness"
 	"dhow.dev/dhow/control/store"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"golang.org/x/sync/errgroup"
 )
 
 // Store is what the loop needs of the state; *store.Store is one.

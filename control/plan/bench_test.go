@@ -137,8 +137,10 @@ func BenchmarkOneMore(b *testing.B) {
 			}
 			f.state.Put(spec.Wrap(&dhowv1.Node{
 				Meta: &dhowv1.Meta{Name: "last", Uid: "last"},
-				Info: &dhowv1.NodeInfo{Zone: "b", Runtimes: []string{"wasm"},
-					Allocatable: &dhowv1.ResourceList{Cpu: 150, Memory: 2 << 30}},
+				Info: &dhowv1.NodeInfo{
+					Zone: "b", Runtimes: []string{"wasm"},
+					Allocatable: &dhowv1.ResourceList{Cpu: 150, Memory: 2 << 30},
+				},
 				Liveness: &dhowv1.NodeLiveness{State: dhowv1.NodeState_NODE_STATE_READY},
 				Session:  &dhowv1.NodeSession{Server: "s", Id: "1", Connected: true},
 			}))

@@ -5,10 +5,11 @@ import (
 	"maps"
 	"strconv"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/control/plan/heal"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // backingOff begins the reason of what waits before it is tried again.

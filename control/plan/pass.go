@@ -6,11 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"dhow.dev/dhow/control/plan/heal"
 	"dhow.dev/dhow/control/plan/schedule"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // maxChanges is how many changes one plan holds, about. What is left comes

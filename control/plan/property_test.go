@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"dhow.dev/dhow/control/plan/liveness"
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"pgregory.net/rapid"
+
+	"dhow.dev/dhow/control/plan/liveness"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // TestPlannerProperties does random things to a cluster. The world checks the
@@ -110,7 +111,7 @@ func (m *machine) doApply(t *rapid.T) {
 		s.Template.Tasks[0].Resources.Requests.Cpu = uint64(rapid.IntRange(0, 3).Draw(t, "cpu")) * 100
 		if rapid.IntRange(0, 3).Draw(t, "job") == 0 {
 			s.Type = dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
-			s.BackoffLimit = proto.Uint32(uint32(rapid.IntRange(0, 3).Draw(t, "limit")))
+			s.BackoffLimit = new(uint32(rapid.IntRange(0, 3).Draw(t, "limit")))
 		}
 		s.LostAfter = durationpb.New(time.Duration(rapid.IntRange(0, 2).Draw(t, "lost")) * 10 * time.Second)
 		s.Template.Placement = &dhowv1.Placement{}

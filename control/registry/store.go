@@ -126,7 +126,7 @@ func (s *Store) deleteUnused(digest string, since time.Time) (bool, error) {
 	defer s.mu.Unlock()
 	b, err := s.Stat(digest)
 	if err != nil || b.Modified.After(since) {
-		return false, nil //nolint:nilerror // it is gone already
+		return false, nil // it is gone already
 	}
 	return true, s.Delete(digest)
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -230,12 +231,7 @@ func (c *cluster) leader(not ...*server) *server {
 }
 
 func contains(list []*server, s *server) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }
 
 // write proposes to whoever leads until it is acknowledged.

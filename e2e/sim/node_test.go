@@ -7,11 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"dhow.dev/dhow/node/agent"
 	"dhow.dev/dhow/node/runtime"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
 )
 
 // node is a machine: the real agent core over a ledger and a runtime that are

@@ -5,8 +5,9 @@ import (
 	"slices"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"google.golang.org/protobuf/proto"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
 // raft is the replicated log, made simple: elections, log matching, commit by
@@ -354,7 +355,7 @@ func (r *raft) acked(from string, term, back uint64, ok bool, match uint64) {
 // alive notes that a follower answered; a majority keeps the leader in office.
 func (r *raft) alive(from string) {
 	r.votes[from] = true
-	if 2*(len(r.votes)) > len(r.s.w.servers) {
+	if 2*len(r.votes) > len(r.s.w.servers) {
 		r.postpone()
 		r.votes = map[string]bool{r.s.name: true}
 	}

@@ -4,12 +4,15 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"dhow.dev/dhow/control/loop"
 	"dhow.dev/dhow/control/plan"
@@ -18,8 +21,6 @@ import (
 	"dhow.dev/dhow/control/store"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -45,7 +46,6 @@ type server struct {
 // leadership is what the leader of a term does.
 type leadership struct {
 	term    uint64
-	barrier uint64 // the index from which on it may plan
 	core    *loop.Core
 	watch   *store.Watcher
 	checker *invariant.Checker
@@ -64,7 +64,7 @@ func polled() context.Context {
 // poll takes what a watch has, without waiting.
 func poll(w *store.Watcher) ([]*dhowv1.WatchEvent, uint64, error) {
 	ev, rev, err := w.Next(polled())
-	if err == context.Canceled {
+	if errors.Is(err, context.Canceled) {
 		return nil, 0, nil
 	}
 	return ev, rev, err
@@ -334,7 +334,7 @@ func (s *server) gossip() {
 	for _, o := range s.w.servers {
 		hear(o.name, o.up, f.Servers)
 	}
-	if l := s.lship; l != nil && !(maps.Equal(l.facts.Nodes, f.Nodes) && maps.Equal(l.facts.Servers, f.Servers)) {
+	if l := s.lship; l != nil && (!maps.Equal(l.facts.Nodes, f.Nodes) || !maps.Equal(l.facts.Servers, f.Servers)) {
 		l.facts = f
 		l.core.SetFacts(f)
 		s.plan()

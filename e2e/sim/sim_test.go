@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"dhow.dev/dhow/control/plan/invariant"
 	"golang.org/x/sync/errgroup"
+
+	"dhow.dev/dhow/control/plan/invariant"
 )
 
 var (

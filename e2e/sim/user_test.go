@@ -5,10 +5,11 @@ import (
 	"strings"
 	"time"
 
-	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
-	"dhow.dev/dhow/proto/spec"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
+	"dhow.dev/dhow/proto/spec"
 )
 
 // user changes his mind.
@@ -61,7 +62,7 @@ func (u *user) workload(name string) *dhowv1.Object {
 	wl := &dhowv1.Workload{
 		Meta: &dhowv1.Meta{Name: name, Namespace: "default", Uid: fmt.Sprintf("uid-%d", u.uids)},
 		Spec: &dhowv1.WorkloadSpec{
-			Replicas:  proto.Uint32(uint32(w.rng.IntN(7))),
+			Replicas:  new(uint32(w.rng.IntN(7))),
 			LostAfter: durationpb.New(time.Duration(w.rng.IntN(3)) * 2 * time.Second),
 			Template: &dhowv1.Template{
 				Placement:   &dhowv1.Placement{},
@@ -77,7 +78,7 @@ func (u *user) workload(name string) *dhowv1.Object {
 	sp := wl.Spec
 	if w.one(4) {
 		sp.Type = dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
-		sp.BackoffLimit = proto.Uint32(uint32(w.rng.IntN(4)))
+		sp.BackoffLimit = new(uint32(w.rng.IntN(4)))
 		sp.Template.Tasks[0].Args = []string{[]string{"job", "flaky"}[w.rng.IntN(2)]}
 	}
 	if w.one(2) {
@@ -95,7 +96,7 @@ func (u *user) workload(name string) *dhowv1.Object {
 	o := spec.Wrap(wl)
 	spec.Default(o)
 	if sp.GetType() == dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE {
-		sp.Template.Restart.Attempts = proto.Uint32(uint32(w.rng.IntN(3)))
+		sp.Template.Restart.Attempts = new(uint32(w.rng.IntN(3)))
 	}
 	return o
 }
@@ -108,7 +109,7 @@ func (u *user) scale(s *server, name string) {
 		return
 	}
 	wl := proto.CloneOf(o.GetWorkload())
-	wl.Spec.Replicas = proto.Uint32(uint32(u.w.rng.IntN(9)))
+	wl.Spec.Replicas = new(uint32(u.w.rng.IntN(9)))
 	c := put(spec.Wrap(wl))
 	c.Expect = &dhowv1.Expect{Version: wl.GetMeta().GetVersion()}
 	u.call(s, fmt.Sprintf("scales %s to %d", name, wl.GetSpec().GetReplicas()), c)

@@ -5,19 +5,24 @@ import (
 	"slices"
 )
 
+// over is why the slot of a job needs no instance any more, empty when it does.
+func (s *Slot) over() StopReason {
+	switch {
+	case s.Index >= s.Group.replicas:
+		return ScaledDown
+	case s.tally.succeeded > 0:
+		return JobDone
+	case s.Group.jobOver:
+		return JobFailed
+	}
+	return ""
+}
+
 // run keeps one instance in a slot of a job until one has succeeded. Never do
 // two run at once, as far as nodes can be asked.
 func (s *Slot) run(env Env, lost *Instance) {
 	g := s.Group
-	why := StopReason("")
-	switch {
-	case s.Index >= g.replicas:
-		why = ScaledDown
-	case s.tally.succeeded > 0:
-		why = JobDone
-	case g.jobOver:
-		why = JobFailed
-	}
+	why := s.over()
 	if why != "" {
 		for _, i := range s.live() {
 			stop(env, i, why)

@@ -73,33 +73,8 @@ func (s *Slot) count() tally {
 		if i.Node() != "" && !i.Terminal() {
 			t.occupying++
 		}
-		if !i.Live() {
-			continue
-		}
-		t.live++
-		if !current {
-			t.outdated++
-		}
-		if i.Node() == "" {
-			if i.Obj.GetSpec().GetNotBefore() != nil && !s.queued {
-				t.backingOff++
-			} else {
-				t.unplaced++
-			}
-		}
-		switch i.State() {
-		case dhowv1.InstanceState_INSTANCE_STATE_UNSPECIFIED, dhowv1.InstanceState_INSTANCE_STATE_PENDING:
-			t.pending++
-		case dhowv1.InstanceState_INSTANCE_STATE_PREPARING, dhowv1.InstanceState_INSTANCE_STATE_STARTING:
-			t.starting++
-		default:
-			t.running++
-		}
-		if i.Ready() {
-			t.ready++
-			if current {
-				t.updated++
-			}
+		if i.Live() {
+			s.countLive(&t, i, current)
 		}
 	}
 	if newest != nil && wanted {
@@ -112,6 +87,35 @@ func (s *Slot) count() tally {
 		}
 	}
 	return t
+}
+
+// countLive adds an instance that is to run.
+func (s *Slot) countLive(t *tally, i *Instance, current bool) {
+	t.live++
+	if !current {
+		t.outdated++
+	}
+	if i.Node() == "" {
+		if i.Obj.GetSpec().GetNotBefore() != nil && !s.queued {
+			t.backingOff++
+		} else {
+			t.unplaced++
+		}
+	}
+	switch i.State() {
+	case dhowv1.InstanceState_INSTANCE_STATE_UNSPECIFIED, dhowv1.InstanceState_INSTANCE_STATE_PENDING:
+		t.pending++
+	case dhowv1.InstanceState_INSTANCE_STATE_PREPARING, dhowv1.InstanceState_INSTANCE_STATE_STARTING:
+		t.starting++
+	default:
+		t.running++
+	}
+	if i.Ready() {
+		t.ready++
+		if current {
+			t.updated++
+		}
+	}
 }
 
 func (s *Slot) recount() {

@@ -1,6 +1,8 @@
 package invariant
 
 import (
+	"slices"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 )
@@ -13,8 +15,8 @@ func (c *Checker) Propose(changes []*dhowv1.Change) error {
 	var undo []func()
 	rolling := map[string]*rolling{}
 	defer func() {
-		for k := len(undo) - 1; k >= 0; k-- {
-			undo[k]()
+		for _, u := range slices.Backward(undo) {
+			u()
 		}
 	}()
 	for _, ch := range changes {
