@@ -162,10 +162,10 @@ func TestCrashDuringRestore(t *testing.T) {
 			t.Fatal(err)
 		}
 		var count atomic.Int64
-		var clone *vfs.MemFS
+		var clone atomic.Pointer[vfs.MemFS] // background work writes, too
 		inj := errorfs.InjectorFunc(func(op errorfs.Op) error {
 			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && count.Add(1) == stop {
-				clone = fs.CrashClone(vfs.CrashCloneCfg{})
+				clone.Store(fs.CrashClone(vfs.CrashCloneCfg{}))
 			}
 			return nil
 		})
@@ -175,18 +175,18 @@ func TestCrashDuringRestore(t *testing.T) {
 		}
 		n = open(t, "data", store.Options{FS: errorfs.Wrap(fs, inj)})
 		count.Store(0)
-		clone = nil
+		clone.Store(nil)
 		if err := n.Restore("ckpt"); err != nil {
 			t.Fatal(err)
 		}
 		_ = n.Close()
-		if clone == nil {
+		if clone.Load() == nil {
 			if stop < 10 {
 				t.Errorf("only %d crashes were tried", stop)
 			}
 			return
 		}
-		m := open(t, "data", store.Options{FS: clone})
+		m := open(t, "data", store.Options{FS: clone.Load()})
 		if h := m.hash(); h != oldHash && h != newHash {
 			t.Errorf("crash %d left another state", stop)
 		}
