@@ -99,3 +99,21 @@ func TestJobGoesOnWhenTheOldOneStopsOnALostNode(t *testing.T) {
 	w.obey()
 	want(t, "live", len(w.instances("sum", live)), 1)
 }
+
+func TestJobRemembersItsSuccesses(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 400000, 80<<30)
+	w.workload("sum", 300, job(6))
+	w.obey()
+	for _, i := range w.instances("sum", placed) {
+		w.report(i, succeeded, false)
+	}
+	w.pass(time.Hour)
+	want(t, "instances", len(w.instances("sum", nil)), 300)
+	want(t, "phase", w.get("sum").GetStatus().GetPhase(), dhowv1.WorkloadPhase_WORKLOAD_PHASE_COMPLETE)
+	w.workload("sum", 0, job(6))
+	w.obey()
+	if n := len(w.instances("sum", nil)); n > 100 {
+		t.Errorf("%d are kept of indexes that are gone", n)
+	}
+}

@@ -488,3 +488,24 @@ func TestWorkloadThatComesBackWithItsUid(t *testing.T) {
 	w.obey()
 	want(t, "instances", len(w.instances("web", nil)), 0)
 }
+
+func TestRevisionInUseIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("n1", 4000, 8<<30)
+	w.workload("web", 1, template("good"))
+	w.obey()
+	for k := range 15 {
+		w.workload("web", 1, template("broken"+strings.Repeat("x", k)))
+		w.settle()
+		for _, i := range w.instances("web", placed) {
+			if i.GetSpec().GetRevision() > 1 {
+				w.report(i, failed, false)
+			}
+		}
+		w.settle()
+	}
+	want(t, "ready", w.get("web").GetStatus().GetReady(), 1)
+	if w.objs[keyOf(&dhowv1.Ref{Kind: dhowv1.Kind_KIND_REVISION, Namespace: "default", Name: "web.1"})] == nil {
+		t.Error("the revision of the instance that serves is gone")
+	}
+}

@@ -397,6 +397,16 @@ func (n *node) launch(a agent.Action) error {
 	if !n.w.calm && n.w.one(20) {
 		return errors.New("no luck")
 	}
+	// What the ledger knows is to stop must not start again, also when no
+	// server can be asked.
+	for _, r := range slices.Backward(n.ledger) {
+		if i := r.GetInstance().GetInstance(); i.GetMeta().GetUid() == a.ID.Instance {
+			if i.GetSpec().GetDesired() == dhowv1.Desired_DESIRED_STOP && a.ID.Run > 0 {
+				n.w.fail("%s starts %s again, which its ledger says is to stop", n.name, a.Task.Name)
+			}
+			break
+		}
+	}
 	for _, id := range n.ids() {
 		if r := n.runs[id]; r.running && id != a.ID && id.Instance == a.ID.Instance && id.Task == a.ID.Task {
 			n.w.fail("%s starts %v while %v runs", n.name, a.ID, id)
