@@ -76,8 +76,11 @@ fuzz: ## run every fuzz test for FUZZTIME
 stress: ## run the tests of PKG many times: make stress PKG=./node/agent
 	$(GO) test -race -shuffle=on -count=20 -failfast $(PKG)
 
-e2e: build ## separate processes, killed in many ways
-	DHOW_E2E_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 15m ./e2e/cluster
+e2e: guests ## separate processes, killed in many ways; the planner checks its invariants as it goes
+	@mkdir -p $(BIN)/e2e
+	CGO_ENABLED=0 $(GO) build -trimpath -tags invariants -o $(BIN)/e2e/ ./cmd/dhow ./cmd/dhow-agent
+	@rm -rf $(BIN)/e2e/guests && cp -r $(BIN)/guests $(BIN)/e2e/guests
+	DHOW_E2E_BIN=$(CURDIR)/$(BIN)/e2e $(GO) test -count=1 -timeout 15m ./e2e/cluster
 
 bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store ## all figures of docs/benchmarks.md, from the built binary
 
