@@ -340,6 +340,7 @@ func (n *node) act(a agent.Action) {
 			answer(agent.Result{})
 		})
 	case agent.Start:
+		n.mayStart(a)
 		life := n.life
 		n.w.after(d, func() {
 			if n.life != life || !n.up {
@@ -386,6 +387,19 @@ func (n *node) act(a agent.Action) {
 	}
 }
 
+// mayStart checks that what the ledger knows is to stop does not start again,
+// also when no server can be asked.
+func (n *node) mayStart(a agent.Action) {
+	for _, r := range slices.Backward(n.ledger) {
+		if i := r.GetInstance().GetInstance(); i.GetMeta().GetUid() == a.ID.Instance {
+			if i.GetSpec().GetDesired() == dhowv1.Desired_DESIRED_STOP {
+				n.w.fail("%s starts %s, which its ledger says is to stop", n.name, a.Task.Name)
+			}
+			return
+		}
+	}
+}
+
 func (n *node) launch(a agent.Action) error {
 	mood := ""
 	if args := a.Task.Spec.GetArgs(); len(args) > 0 {
@@ -396,16 +410,6 @@ func (n *node) launch(a agent.Action) error {
 	}
 	if !n.w.calm && n.w.one(20) {
 		return errors.New("no luck")
-	}
-	// What the ledger knows is to stop must not start again, also when no
-	// server can be asked.
-	for _, r := range slices.Backward(n.ledger) {
-		if i := r.GetInstance().GetInstance(); i.GetMeta().GetUid() == a.ID.Instance {
-			if i.GetSpec().GetDesired() == dhowv1.Desired_DESIRED_STOP && a.ID.Run > 0 {
-				n.w.fail("%s starts %s again, which its ledger says is to stop", n.name, a.Task.Name)
-			}
-			break
-		}
 	}
 	for _, id := range n.ids() {
 		if r := n.runs[id]; r.running && id != a.ID && id.Instance == a.ID.Instance && id.Task == a.ID.Task {

@@ -137,6 +137,7 @@ func (s *server) apply() {
 		s.w.committed[at] = e.data
 		results := s.st.Apply(at, e.term, []byte(e.data))
 		s.w.must(s.st.Err())
+		s.inTerm(at, e, results)
 		events, _, err := poll(s.all)
 		s.w.must(err)
 		s.w.observe(at, events)
@@ -157,6 +158,17 @@ func (s *server) apply() {
 		}
 	}
 	s.plan()
+}
+
+// inTerm checks that a leader's plans die with its leadership.
+func (s *server) inTerm(at uint64, e entry, results []*dhowv1.ProposalResult) {
+	cmd := &dhowv1.Command{}
+	s.w.must(proto.Unmarshal([]byte(e.data), cmd))
+	for k, p := range cmd.GetProposals() {
+		if p.GetTerm() != 0 && p.GetTerm() != e.term && results[k].GetCode() == "" {
+			s.w.fail("a plan of term %d was carried out at index %d, in term %d", p.GetTerm(), at, e.term)
+		}
+	}
 }
 
 // hash checks now and then that all servers have the same state.
@@ -239,6 +251,9 @@ func (s *server) plan() {
 		return
 	}
 	s.w.stats.plans++
+	if p.GetTerm() != l.term {
+		s.w.fail("leader %s of term %d plans for term %d", s.name, l.term, p.GetTerm())
+	}
 	s.describe(p)
 	if err := l.checker.Propose(p.GetChanges()); err != nil {
 		s.w.fail("leader %s plans at revision %d: %v", s.name, l.core.Revision(), err)
@@ -246,6 +261,9 @@ func (s *server) plan() {
 	l.flight = 1
 	p = proto.CloneOf(p)
 	done := func(r *dhowv1.ProposalResult) {
+		if r.GetCode() == string(spec.CodeNotLeader) {
+			s.w.stats.late++
+		}
 		if s.lship != l {
 			return
 		}

@@ -133,6 +133,7 @@ func (s *stats) add(o stats) {
 	s.reports += o.reports
 	s.acked += o.acked
 	s.lost += o.lost
+	s.late += o.late
 }
 
 // TestSimReplays runs seeds twice.

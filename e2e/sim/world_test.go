@@ -40,7 +40,7 @@ type world struct {
 
 // stats tell whether a run did anything worth checking.
 type stats struct {
-	leaders, crashes, kills, partitions, plans, births, replaced, reports, acked, lost int
+	leaders, crashes, kills, partitions, plans, births, replaced, reports, acked, lost, late int
 }
 
 type event struct {
