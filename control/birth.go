@@ -35,7 +35,15 @@ func (s *Server) Admin() AdminToken { return s.admin }
 
 // Context is how a client reaches the cluster with the given token.
 func (s *Server) Context(name, token string) client.Context {
-	return client.Context{Name: name, Servers: s.apiList(), CA: string(pki.EncodeCert(s.id.ca.Certificate())), Token: token, Namespace: "default"}
+	return client.Context{Name: name, Servers: s.contextServers(), CA: string(pki.EncodeCert(s.id.ca.Certificate())), Token: token, Namespace: "default"}
+}
+
+// contextServers are where a client begins: it learns of the others itself.
+func (s *Server) contextServers() []string {
+	if list := s.apiList(); len(list) > 0 {
+		return list
+	}
+	return []string{s.config.advertised(s.apiListener)}
 }
 
 // settle finishes a birth or a join, whatever was interrupted, and then tells

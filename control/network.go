@@ -55,7 +55,7 @@ func (s *Server) apiAddresses() map[string]string {
 
 // listFor is how long a list of addresses is told before it is made anew; it
 // goes into every answer.
-const listFor = time.Second
+const listFor = 100 * time.Millisecond
 
 type addressList struct {
 	addrs []string
@@ -63,7 +63,8 @@ type addressList struct {
 }
 
 // apiList are the API addresses of all members, this one first, then those
-// that live. Not to be changed.
+// that live. It is empty while gossip does not know them all, as whoever is
+// told would forget the others. Not to be changed.
 func (s *Server) apiList() []string {
 	now := s.config.Clock()
 	if have := s.apis.Load(); have != nil && now.Before(have.until) {
@@ -81,7 +82,9 @@ func (s *Server) listAPIs() []string {
 	for _, member := range s.replica.Servers() {
 		server, known := facts[member.Name]
 		switch {
-		case member.Name == s.config.Name || !known || server.API == "":
+		case member.Name == s.config.Name:
+		case !known || server.API == "":
+			return nil
 		case server.State == members.Alive:
 			out = append(out, server.API)
 		default:

@@ -66,7 +66,8 @@ type Cluster interface {
 	// Leader is the leader's name, empty when there is none.
 	Leader() string
 	Servers() []*dhowv1.Server
-	// APIs and Gossip are addresses for machines that join.
+	// APIs are all servers' API addresses, empty while they are not all known;
+	// Gossip are addresses for machines that join.
 	APIs() []string
 	Gossip() []string
 	GossipKey() []byte

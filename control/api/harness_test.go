@@ -66,6 +66,7 @@ func (d *direct) ReadIndex(context.Context) (uint64, error) {
 
 // world is one server with everything real but Raft.
 type world struct {
+	told   atomic.Pointer[[]string] // servers that nodes are told of
 	t      testing.TB
 	store  *store.Store
 	direct *direct
@@ -106,7 +107,7 @@ func newWorldOn(t testing.TB, s *store.Store, change ...func(*api.Config)) *worl
 		t.Fatal(err)
 	}
 	w.hub = session.New(session.Config{
-		Server: "s1", Store: w.store, Caller: api.Caller, Servers: func() []string { return []string{w.addr} }, Now: w.now, Logger: log,
+		Server: "s1", Store: w.store, Caller: api.Caller, Servers: w.servers, Now: w.now, Logger: log,
 	})
 	w.config = api.Config{
 		Server: "s1", Version: "test", Store: w.store, CA: w.ca, Blobs: w.blobs, Copies: w.peers,
@@ -325,4 +326,11 @@ func wantCode(t testing.TB, err error, code spec.Code, contains ...string) {
 			t.Fatalf("error %q does not say %q", err, c)
 		}
 	}
+}
+
+func (w *world) servers() []string {
+	if list := w.told.Load(); list != nil {
+		return *list
+	}
+	return []string{w.addr}
 }

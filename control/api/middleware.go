@@ -81,7 +81,9 @@ func (a *API) authenticated(next http.Handler) http.Handler {
 			return
 		}
 		if id.Role != dhowv1.Role_ROLE_UNSPECIFIED { // people's tools have no session that tells them
-			w.Header().Set(wire.ServersHeader, strings.Join(a.c.Cluster.APIs(), ","))
+			if servers := a.c.Cluster.APIs(); len(servers) > 0 {
+				w.Header().Set(wire.ServersHeader, strings.Join(servers, ","))
+			}
 		}
 		c := &call{http: http.NewResponseController(w), id: id, r: r}
 		ctx := wire.WithConn(r.Context(), c)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -205,6 +206,34 @@ func TestSessionLargeSetComesInParts(t *testing.T) {
 	}
 	if seen != 1203 || parts != 3 {
 		t.Errorf("%d instances in %d parts", seen, parts)
+	}
+}
+
+// A node hears of servers that came after it, in its next heartbeat's answer
+// and once.
+func TestSessionTellsOfNewServers(t *testing.T) {
+	w := newWorld(t)
+	w.node("n1")
+	n := w.connect(t, "n1", 0)
+	pong := func() []string {
+		n.beat()
+		for {
+			if p := n.next().GetPong(); p != nil {
+				return p.GetServers()
+			}
+		}
+	}
+	pong()
+	w.told.Store(&[]string{w.addr, "10.0.0.2:7400"})
+	if got := pong(); !slices.Equal(got, []string{w.addr, "10.0.0.2:7400"}) {
+		t.Errorf("told of %v", got)
+	}
+	if got := pong(); len(got) > 0 {
+		t.Errorf("told again of %v", got)
+	}
+	w.told.Store(&[]string{}) // not all are known: nothing is forgotten
+	if got := pong(); len(got) > 0 {
+		t.Errorf("told of %v", got)
 	}
 }
 

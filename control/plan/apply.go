@@ -179,17 +179,27 @@ func (s *State) removeInstance(k key, i *heal.Instance) {
 	s.queue(i.Slot.Group)
 }
 
+// add takes in an instance that was just made, on the node or on none.
+func (s *State) add(k key, g *heal.Group, obj *dhowv1.Instance, at *schedule.Node) {
+	i, _ := g.Put(obj, nil)
+	s.instances[k] = i
+	if at != nil {
+		s.book(i, at.Holder.(*node), obj) //nolint:forcetypeassert // nothing else is ever held
+	}
+}
+
 // attach books what an instance takes of its node.
 func (s *State) attach(i *heal.Instance, obj *dhowv1.Instance) {
-	if !spec.Occupies(obj) {
-		return
+	if spec.Occupies(obj) {
+		s.book(i, s.node(obj.GetSpec().GetNode()), obj)
 	}
-	name := obj.GetSpec().GetNode()
-	n := s.node(name)
+}
+
+func (s *State) book(i *heal.Instance, n *node, obj *dhowv1.Instance) {
 	i.Pos = len(n.insts)
 	n.insts = append(n.insts, i)
-	s.cluster.Take(name, schedule.DemandOf(obj.GetSpec()))
-	i.Slot.Group.Counts[name]++
+	n.at.Take(schedule.DemandOf(obj.GetSpec()))
+	i.Slot.Group.Counts[n.at]++
 }
 
 func (s *State) detach(i *heal.Instance, obj *dhowv1.Instance) {
@@ -203,10 +213,10 @@ func (s *State) detach(i *heal.Instance, obj *dhowv1.Instance) {
 	last.Pos = i.Pos
 	n.insts[len(n.insts)-1] = nil
 	n.insts = n.insts[:len(n.insts)-1]
-	s.cluster.Free(name, schedule.DemandOf(obj.GetSpec()))
+	n.at.Free(schedule.DemandOf(obj.GetSpec()))
 	g := i.Slot.Group
-	if g.Counts[name]--; g.Counts[name] == 0 {
-		delete(g.Counts, name)
+	if g.Counts[n.at]--; g.Counts[n.at] == 0 {
+		delete(g.Counts, n.at)
 	}
 	s.sweep(name, n)
 }

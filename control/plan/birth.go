@@ -2,12 +2,12 @@ package plan
 
 import (
 	"fmt"
-	"maps"
 	"strconv"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"dhow.dev/dhow/control/plan/heal"
+	"dhow.dev/dhow/control/plan/schedule"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 )
@@ -30,7 +30,8 @@ type newborn struct {
 // Create makes an instance, placed if it can be.
 func (p *pass) Create(b heal.Birth) {
 	g := b.Slot.Group
-	sh := p.s.shapeOf(g)
+	p.turn(g)
+	sh := p.shape
 	n := &newborn{}
 	n.change.Op, n.change.Expect = &n.op, &n.expect
 	n.expect.Absent = true
@@ -46,13 +47,14 @@ func (p *pass) Create(b heal.Birth) {
 	sp.Desired = dhowv1.Desired_DESIRED_RUN
 	waits := !b.NotBefore.IsZero()
 	t := p.tales.of(g)
-	placed := false
+	var at *schedule.Node
 	switch {
 	case waits:
 		sp.NotBefore = timestamppb.New(b.NotBefore)
 		sp.PendingReason = fmt.Sprintf("%s after %d %s", backingOff, b.Failures, plural(int(b.Failures), "failure"))
 	default:
-		if sp.Node, placed = p.find(g, b.Avoid); placed {
+		if at, _ = p.batch.Place(b.Avoid); at != nil {
+			sp.Node = at.Name()
 			t.placed++
 		} else {
 			sp.PendingReason = p.s.cluster.Summary(sh)
@@ -63,57 +65,42 @@ func (p *pass) Create(b heal.Birth) {
 
 	m := &n.meta
 	m.Namespace = g.Namespace
-	m.Name = p.name(g, b)
-	m.Uid = uid(p.seed, g.UID, uint64(b.Slot.Index), uint64(b.Attempt))
+	k := p.name(g, b)
+	m.Name = k.name
+	m.Uid = uid(p.uidBase, uint64(b.Slot.Index), uint64(b.Attempt))
 	m.CreatedAt = p.stamp
-	m.Labels = p.labelsOf(g)
+	m.Labels = p.labels
 	p.change(&n.change)
-	p.s.putInstance(&n.inst)
+	p.s.add(k, g, &n.inst, at)
 	switch {
 	case waits:
 		p.WakeAt(b.Slot, b.NotBefore)
-	case !placed:
+	case at == nil:
 		b.Slot.Wait()
 		p.block(g)
 	}
 }
 
-// labelsOf are the labels of a group's new instances.
-func (p *pass) labelsOf(g *heal.Group) map[string]string {
-	if p.of != g {
-		p.of, p.shape, p.labels = g, nil, nil
-	}
-	if p.labels == nil {
-		p.labels = map[string]string{}
-		maps.Copy(p.labels, g.Workload.GetMeta().GetLabels())
-		maps.Copy(p.labels, g.Current().GetTemplate().GetLabels())
-		p.labels[spec.LabelWorkload] = g.Name
-	}
-	return p.labels
-}
-
 // name is WORKLOAD-INDEX-xxxxx. The same instance gets the same name however
 // often it is planned, so that making it twice is refused.
-func (p *pass) name(g *heal.Group, b heal.Birth) string {
+func (p *pass) name(g *heal.Group, b heal.Birth) key {
 	for salt := uint64(0); ; salt++ {
-		h := mix(hash(salt, g.UID), uint64(b.Slot.Index), uint64(b.Attempt))
+		h := mix(p.nameBase+salt, uint64(b.Slot.Index), uint64(b.Attempt))
 		buf := make([]byte, 0, spec.MaxName)
 		buf = append(buf, g.Name[:min(len(g.Name), spec.MaxWorkloadName)]...)
 		buf = append(buf, '-')
 		buf = strconv.AppendUint(buf, uint64(b.Slot.Index), 10)
 		buf = append(buf, '-')
 		buf = letters(buf, h, 5)
-		name := string(buf)
-		if p.s.instances[key{g.Namespace, name}] == nil {
-			return name
+		if k := (key{g.Namespace, string(buf)}); p.s.instances[k] == nil {
+			return k
 		}
 	}
 }
 
-// uid is 128 bits that depend on all that is given; seed differs from plan to
-// plan, so that no uid comes again.
-func uid(seed uint64, of string, a, b uint64) string {
-	h := hash(seed, of)
+// uid is 128 bits that depend on all that is given. h comes from the seed,
+// which differs from plan to plan, so that no uid comes again.
+func uid(h, a, b uint64) string {
 	var buf [26]byte
 	out := letters(buf[:0], mix(h, a, b), 13)
 	out = letters(out, mix(h^0x9e3779b97f4a7c15, b, a), 13)

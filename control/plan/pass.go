@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -28,10 +29,12 @@ type pass struct {
 	changes []*dhowv1.Change
 
 	// Of the group that was placed last.
-	batch  *schedule.Batch
-	of     *heal.Group
-	shape  *schedule.Shape
-	labels map[string]string
+	batch             *schedule.Batch
+	of                *heal.Group
+	number            uint64
+	shape             *schedule.Shape
+	labels            map[string]string
+	nameBase, uidBase uint64
 
 	tales tales
 }
@@ -236,19 +239,25 @@ func (p *pass) WakeAt(s *heal.Slot, at time.Time) {
 	}
 }
 
-// find finds a node for an instance of the group.
-func (p *pass) find(g *heal.Group, avoid string) (string, bool) {
-	sh := p.s.shapeOf(g)
-	if p.of != g || p.shape != sh {
-		p.of, p.shape, p.labels = g, sh, nil
-		p.batch = p.s.cluster.Batch(sh, g.Counts)
+// turn to a group: what is remembered is of it from here on.
+func (p *pass) turn(g *heal.Group) {
+	if p.of == g && p.shape != nil && p.number == g.Current().GetNumber() {
+		return
 	}
-	return p.batch.Place(avoid)
+	sh := p.s.shapeOf(g)
+	p.of, p.number, p.shape = g, g.Current().GetNumber(), sh
+	p.batch = p.s.cluster.Batch(sh, g.Counts)
+	p.labels = map[string]string{}
+	maps.Copy(p.labels, g.Workload.GetMeta().GetLabels())
+	maps.Copy(p.labels, g.Current().GetTemplate().GetLabels())
+	p.labels[spec.LabelWorkload] = g.Name
+	p.nameBase, p.uidBase = hash(0, g.UID), hash(p.seed, g.UID)
 }
 
 // block has the group's instances tried again when a node changes.
 func (p *pass) block(g *heal.Group) {
-	s, sh := p.s, p.s.shapeOf(g)
+	p.turn(g)
+	s, sh := p.s, p.shape
 	w := s.waits[sh]
 	if w == nil {
 		w = &wait{shape: sh, in: map[*heal.Group]bool{}, layout: s.cluster.Layout()}
@@ -264,14 +273,15 @@ func (p *pass) block(g *heal.Group) {
 // Place tries to place an instance that has no node.
 func (p *pass) Place(i *heal.Instance) bool {
 	g := i.Slot.Group
-	node, ok := p.find(g, "")
+	p.turn(g)
+	node, ok := p.batch.Place("")
 	if !ok {
-		p.explain(i, p.s.shapeOf(g))
+		p.explain(i, p.shape)
 		p.block(g)
 		p.tales.of(g).unplaced++
 		return false
 	}
-	p.amend(i, func(sp *dhowv1.InstanceSpec) { sp.Node, sp.PendingReason = node, "" })
+	p.amend(i, func(sp *dhowv1.InstanceSpec) { sp.Node, sp.PendingReason = node.Name(), "" })
 	p.tales.of(g).placed++
 	return true
 }
@@ -319,7 +329,7 @@ func (p *pass) Revise(g *heal.Group) {
 	name := spec.RevisionName(g.Name, number)
 	r := &dhowv1.Revision{
 		Meta: &dhowv1.Meta{
-			Name: name, Namespace: g.Namespace, Uid: uid(p.seed, g.UID, 0, number),
+			Name: name, Namespace: g.Namespace, Uid: uid(hash(p.seed, g.UID), 0, number),
 			Labels: g.Workload.GetMeta().GetLabels(), CreatedAt: p.stamp,
 		},
 		Workload: g.Name, WorkloadUid: g.UID, Number: number,

@@ -39,6 +39,7 @@ type State struct {
 type node struct {
 	obj   *dhowv1.Node // nil: instances name it, but it is not there
 	insts []*heal.Instance
+	at    *schedule.Node
 }
 
 // revision tells whose a revision is.
@@ -123,7 +124,8 @@ func (s *State) group(namespace, name, uid string) *heal.Group {
 func (s *State) node(name string) *node {
 	n := s.nodes[name]
 	if n == nil {
-		n = &node{}
+		n = &node{at: s.cluster.Node(name)}
+		n.at.Holder = n
 		s.nodes[name] = n
 	}
 	return n

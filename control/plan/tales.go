@@ -160,7 +160,7 @@ func (p *pass) event(namespace string, about *dhowv1.Ref, e heal.Event) {
 	if e.Warning {
 		typ = dhowv1.EventType_EVENT_TYPE_WARNING
 	}
-	id := uid(p.seed, about.GetUid()+e.Reason, uint64(about.GetKind()), uint64(p.now.UnixNano()))
+	id := uid(hash(p.seed, about.GetUid()+e.Reason), uint64(about.GetKind()), uint64(p.now.UnixNano()))
 	name := about.GetName()[:min(len(about.GetName()), spec.MaxWorkloadName)] + "-" + id[:10]
 	ev := &dhowv1.Event{
 		Meta:      &dhowv1.Meta{Name: name, Namespace: namespace, Uid: id, CreatedAt: p.stamp},

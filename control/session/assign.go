@@ -31,6 +31,8 @@ type assigner struct {
 	generation uint64
 	// Revisions that the node was sent in this session.
 	revisions map[revisionKey]bool
+	// Servers that the node was told of last.
+	servers []string
 }
 
 // flush sends all there is. It tells whether the node has given a sign of life.
@@ -68,9 +70,20 @@ func (a *assigner) flush() (beat bool, err error) {
 		}
 	}
 	for ; pongs > 0 && err == nil; pongs-- {
-		err = a.send(&dhowv1.SessionResponse{Message: &dhowv1.SessionResponse_Pong{Pong: &dhowv1.Pong{}}})
+		err = a.send(&dhowv1.SessionResponse{Message: &dhowv1.SessionResponse_Pong{Pong: a.pong()}})
 	}
 	return beat, err
+}
+
+// pong tells of the servers when they changed, so that a node knows where to
+// turn before it has to.
+func (a *assigner) pong() *dhowv1.Pong {
+	now := a.hub.c.Servers()
+	if len(now) == 0 || slices.Equal(now, a.servers) {
+		return &dhowv1.Pong{}
+	}
+	a.servers = now
+	return &dhowv1.Pong{Servers: now}
 }
 
 // all sends the full set, from a snapshot.

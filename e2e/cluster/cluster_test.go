@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -172,12 +173,21 @@ func TestLeaderKilled(t *testing.T) {
 	})
 	count := func() int { mu.Lock(); defer mu.Unlock(); return len(acked) }
 	s.eventually("writes", 10*time.Second, func() (bool, string) { return count() > 5, "" })
+	s.eventually("the context knows three servers", 10*time.Second, func() (bool, string) {
+		s.dhow("server", "list")
+		data, _ := os.ReadFile(s.config)
+		return strings.Count(string(data), "- 127.0.0.1:") == 3, string(data)
+	})
 	leader := s.leader()
 	s.procs[leader].kill()
 	after := count()
 	s.eventually("writes go on", 10*time.Second, func() (bool, string) { return count() > after+5, fmt.Sprint(count()) })
 	close(stop)
 	writer.Wait()
+	s.eventually("the node has a session with a server that lives", 10*time.Second, func() (bool, string) {
+		out := strings.ReplaceAll(s.dhow("get", "node", "n1", "-o", "json"), " ", "")
+		return strings.Contains(out, `"connected":true`) && !strings.Contains(out, fmt.Sprintf(`"server":%q`, leader)), out
+	})
 
 	s.start(leader)
 	s.eventually("three voters", 20*time.Second, func() (bool, string) {

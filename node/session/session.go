@@ -204,7 +204,11 @@ func (s *Session) receive(ctx context.Context, st *stream, taken *atomic.Uint64,
 			}
 		case *dhowv1.SessionResponse_Ask:
 			answers.ask(m.Ask) //nolint:contextcheck // it has the session's
-		case *dhowv1.SessionResponse_Pong, *dhowv1.SessionResponse_Welcome:
+		case *dhowv1.SessionResponse_Pong:
+			if servers := m.Pong.GetServers(); len(servers) > 0 {
+				s.c.Servers(servers)
+			}
+		case *dhowv1.SessionResponse_Welcome:
 		}
 	}
 }

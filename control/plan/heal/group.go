@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"dhow.dev/dhow/control/plan/schedule"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 )
@@ -18,7 +19,7 @@ type Group struct {
 	Workload             *dhowv1.Workload // nil: deleted
 	Revisions            []*dhowv1.Revision
 	// Counts is how many instances of it hold each node.
-	Counts map[string]int
+	Counts schedule.Counts
 
 	// From the workload.
 	replicas     uint32
@@ -46,7 +47,7 @@ type Group struct {
 
 // NewGroup makes an empty group.
 func NewGroup(namespace, name, uid string) *Group {
-	return &Group{Namespace: namespace, Name: name, UID: uid, Counts: map[string]int{}}
+	return &Group{Namespace: namespace, Name: name, UID: uid, Counts: schedule.Counts{}}
 }
 
 // SetWorkload takes in the workload; nil when it was deleted. It tells whether

@@ -55,7 +55,7 @@ func (c *class) set(pos int, in bool) {
 }
 
 // takes tells whether the node is one of the class.
-func (c *class) takes(n *node) bool {
+func (c *class) takes(n *Node) bool {
 	if n.obj == nil {
 		return false
 	}
@@ -68,7 +68,7 @@ func (c *class) takes(n *node) bool {
 }
 
 // lacksRuntime is the index of the first runtime that the node has not, or -1.
-func (c *class) lacksRuntime(n *node) int {
+func (c *class) lacksRuntime(n *Node) int {
 	for i, r := range c.runtimes {
 		if r == "" && !slices.ContainsFunc(n.runtimes, isImageRuntime) || r != "" && !slices.Contains(n.runtimes, r) {
 			return i

@@ -37,8 +37,12 @@ func (d Demand) soft() (cpu, memory int64) {
 	return max(d.CPU, softCPU), max(d.Memory, softMemory)
 }
 
-// node is one machine with what is taken of it.
-type node struct {
+// Node is one machine with what is taken of it.
+type Node struct {
+	// Holder is the caller's, who wants to find from here what is his.
+	Holder any
+
+	c        *Cluster
 	name     string
 	pos      int
 	obj      *dhowv1.Node // nil: instances name it, but it is not there
@@ -54,11 +58,11 @@ type node struct {
 	count               int
 }
 
-func (n *node) freeCPU() int64    { return n.cpu - n.usedCPU }
-func (n *node) freeMemory() int64 { return n.memory - n.usedMemory }
+func (n *Node) freeCPU() int64    { return n.cpu - n.usedCPU }
+func (n *Node) freeMemory() int64 { return n.memory - n.usedMemory }
 
 // cell is the node's leaf in the tree.
-func (n *node) cell() cell {
+func (n *Node) cell() cell {
 	if !n.open {
 		return closed
 	}
@@ -79,33 +83,35 @@ func share(part, whole int64) int64 {
 
 // Cluster is all nodes and what is free on them.
 type Cluster struct {
-	names   map[string]*node
-	nodes   []*node // by position; nil where one was removed
+	names   map[string]*Node
+	nodes   []*Node // by position; nil where one was removed
 	holes   []int
 	tree    tree
 	classes map[string]*class
 	shapes  map[string]*Shape
 	// version counts what may let an instance in that was refused.
 	version uint64
-	freed   []*node
+	freed   []*Node
 	// layout counts changes of the nodes themselves.
 	layout uint64
 }
 
 // NewCluster makes a Cluster without nodes.
 func NewCluster() *Cluster {
-	return &Cluster{names: map[string]*node{}, classes: map[string]*class{}, shapes: map[string]*Shape{}, version: 1}
+	return &Cluster{names: map[string]*Node{}, classes: map[string]*class{}, shapes: map[string]*Shape{}, version: 1}
 }
 
 // Len is the number of nodes.
 func (c *Cluster) Len() int { return len(c.names) }
 
-func (c *Cluster) get(name string) *node {
+// Node finds or makes the node of a name. One that was never set, or that was
+// removed, takes nothing, and is forgotten when nothing is taken of it.
+func (c *Cluster) Node(name string) *Node {
 	n := c.names[name]
 	if n != nil {
 		return n
 	}
-	n = &node{name: name}
+	n = &Node{c: c, name: name}
 	if k := len(c.holes); k > 0 {
 		n.pos = c.holes[k-1]
 		c.holes = c.holes[:k-1]
@@ -118,7 +124,7 @@ func (c *Cluster) get(name string) *node {
 	return n
 }
 
-func (c *Cluster) drop(n *node) {
+func (c *Cluster) drop(n *Node) {
 	if n.obj != nil || n.count > 0 {
 		return
 	}
@@ -133,7 +139,7 @@ func (c *Cluster) drop(n *node) {
 
 // SetNode takes in a node as it is now.
 func (c *Cluster) SetNode(obj *dhowv1.Node) {
-	n := c.get(obj.GetMeta().GetName())
+	n := c.Node(obj.GetMeta().GetName())
 	if n.obj == nil || differ(n.obj, obj) {
 		c.layout++
 	}
@@ -172,25 +178,23 @@ func (c *Cluster) RemoveNode(name string) {
 	c.drop(n)
 }
 
-// Take sets aside what an instance takes of a node.
-func (c *Cluster) Take(name string, d Demand) {
-	n := c.get(name)
+// Name of the node.
+func (n *Node) Name() string { return n.name }
+
+// Take sets aside what an instance takes of the node.
+func (n *Node) Take(d Demand) {
 	n.add(d, 1)
-	c.tree.set(n.pos, n.cell())
+	n.c.tree.set(n.pos, n.cell())
 }
 
 // Free gives back what an instance took.
-func (c *Cluster) Free(name string, d Demand) {
-	n := c.names[name]
-	if n == nil {
-		return
-	}
+func (n *Node) Free(d Demand) {
 	n.add(d, -1)
-	c.release(n)
-	c.drop(n)
+	n.c.release(n)
+	n.c.drop(n)
 }
 
-func (n *node) add(d Demand, sign int64) {
+func (n *Node) add(d Demand, sign int64) {
 	cpu, memory := d.soft()
 	n.usedCPU += sign * d.CPU
 	n.usedMemory += sign * d.Memory
@@ -208,7 +212,7 @@ func (n *node) add(d Demand, sign int64) {
 }
 
 // release notes that the node may take what it refused.
-func (c *Cluster) release(n *node) {
+func (c *Cluster) release(n *Node) {
 	c.tree.set(n.pos, n.cell())
 	c.version++
 	if !n.freed {
@@ -251,4 +255,4 @@ func (c *Cluster) Usage(name string) (allocatable, used Demand) {
 }
 
 // since is when the node's liveness last changed.
-func (n *node) since() time.Time { return n.obj.GetLiveness().GetSince().AsTime() }
+func (n *Node) since() time.Time { return n.obj.GetLiveness().GetSince().AsTime() }

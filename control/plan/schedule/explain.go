@@ -22,7 +22,7 @@ const (
 )
 
 // refuse names the first filter that refuses the shape; empty when it fits.
-func (n *node) refuse(s *Shape) (filter string) {
+func (n *Node) refuse(s *Shape) (filter string) {
 	d := s.Demand
 	switch {
 	case n.obj.GetLiveness().GetState() != dhowv1.NodeState_NODE_STATE_READY:
@@ -43,7 +43,7 @@ func (n *node) refuse(s *Shape) (filter string) {
 	return ""
 }
 
-func (n *node) mismatch(s *Shape) *dhowv1.Constraint {
+func (n *Node) mismatch(s *Shape) *dhowv1.Constraint {
 	for _, k := range s.class.constraints {
 		if !Match(k, n.labels) {
 			return k
@@ -53,7 +53,7 @@ func (n *node) mismatch(s *Shape) *dhowv1.Constraint {
 }
 
 // message says what lacked, and how much.
-func (n *node) message(s *Shape, filter string) string {
+func (n *Node) message(s *Shape, filter string) string {
 	d := s.Demand
 	switch filter {
 	case Liveness:
@@ -93,7 +93,7 @@ func (n *node) message(s *Shape, filter string) string {
 	return ""
 }
 
-func (n *node) mismatchText(k *dhowv1.Constraint) string {
+func (n *Node) mismatchText(k *dhowv1.Constraint) string {
 	v, ok := n.labels[k.GetLabel()]
 	have := fmt.Sprintf("label %s is %q", k.GetLabel(), v)
 	if !ok {

@@ -3,15 +3,15 @@ package schedule
 import "dhow.dev/dhow/control/plan/heap"
 
 // Counts tells how many instances of a workload a node has, by node.
-type Counts map[string]int
+type Counts map[*Node]int
 
 // Batch places several instances of one workload, one after the other. What is
-// placed must be taken with Cluster.Take before the next.
+// placed must be taken with Node.Take before the next.
 type Batch struct {
 	c      *Cluster
 	s      *Shape
 	counts Counts
-	hint   *node
+	hint   *Node
 	queue  heap.Heap[rank]
 	last   bool // the queue's first was placed on and is to be ranked anew
 }
@@ -23,9 +23,9 @@ func (c *Cluster) Batch(s *Shape, counts Counts) *Batch {
 
 // Place finds a node, and tells false when there is none. A node to avoid is
 // only taken when there is no other.
-func (b *Batch) Place(avoid string) (string, bool) {
+func (b *Batch) Place(avoid string) (*Node, bool) {
 	if b.s.failed == b.c.version {
-		return "", false
+		return nil, false
 	}
 	find := b.pack
 	if b.s.Spread {
@@ -37,21 +37,21 @@ func (b *Batch) Place(avoid string) (string, bool) {
 	}
 	if n == nil {
 		b.s.failed = b.c.version
-		return "", false
+		return nil, false
 	}
-	return n.name, true
+	return n, true
 }
 
 // candidates is how many nodes are compared for one placement.
 const candidates = 8
 
 // pack fills the fullest of the first few nodes that fit.
-func (b *Batch) pack(avoid string) *node {
+func (b *Batch) pack(avoid string) *Node {
 	c, s := b.c, b.s
 	if h := b.hint; h != nil && h.name != avoid && s.maySoft(&c.tree.cells[c.tree.size+h.pos]) && c.fits(h, s) {
 		return h
 	}
-	var best *node
+	var best *Node
 	var score int64
 	seen := 0
 	c.tree.first(1, s.maySoft, func(pos int) bool {
@@ -81,14 +81,14 @@ func (b *Batch) pack(avoid string) *node {
 
 // spread takes the node with the fewest of the workload's instances, then the
 // emptiest.
-func (b *Batch) spread(avoid string) *node {
+func (b *Batch) spread(avoid string) *Node {
 	c, s := b.c, b.s
 	if b.queue == nil {
 		// As long as most nodes have none, one of those is the best.
 		if len(b.counts)*4 < len(c.names) {
 			if pos := c.tree.emptiest(s.mayHard, func(pos int) bool {
 				n := c.nodes[pos]
-				return n.name != avoid && b.counts[n.name] == 0 && c.fits(n, s)
+				return n.name != avoid && b.counts[n] == 0 && c.fits(n, s)
 			}); pos >= 0 {
 				return c.nodes[pos]
 			}
@@ -101,7 +101,7 @@ func (b *Batch) spread(avoid string) *node {
 		b.last = false
 	}
 	var aside *rank
-	var found *node
+	var found *Node
 	for len(b.queue) > 0 && found == nil {
 		top := b.queue[0]
 		switch {
@@ -140,13 +140,13 @@ func (b *Batch) rank() {
 }
 
 type rank struct {
-	node  *node
+	node  *Node
 	count int
 	empty int64
 }
 
 func (r *rank) rank(b *Batch) {
-	r.count = b.counts[r.node.name]
+	r.count = b.counts[r.node]
 	r.empty = b.c.tree.cells[b.c.tree.size+r.node.pos].empty
 }
 

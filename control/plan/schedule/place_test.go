@@ -46,20 +46,31 @@ func spread(t *dhowv1.Template) {
 }
 
 // fill places n instances and counts them by node.
-func fill(c *Cluster, t *dhowv1.Template, n int) (counts Counts, placed int) {
+func fill(c *Cluster, t *dhowv1.Template, n int) (counts map[string]int, placed int) {
 	s := c.Shape(t)
-	counts = Counts{}
-	b := c.Batch(s, counts)
+	by := Counts{}
+	counts = map[string]int{}
+	b := c.Batch(s, by)
 	for range n {
 		node, ok := b.Place("")
 		if !ok {
 			return counts, placed
 		}
-		c.Take(node, s.Demand)
-		counts[node]++
+		node.Take(s.Demand)
+		by[node]++
+		counts[node.Name()]++
 		placed++
 	}
 	return counts, placed
+}
+
+// pick places one.
+func pick(b *Batch, avoid string) string {
+	n, ok := b.Place(avoid)
+	if !ok {
+		return ""
+	}
+	return n.Name()
 }
 
 func three() *Cluster {
@@ -79,7 +90,7 @@ func TestPackFillsANodeBeforeTheNext(t *testing.T) {
 
 func TestPackPrefersTheFullest(t *testing.T) {
 	c := three()
-	c.Take("b", Demand{CPU: 500})
+	c.Node("b").Take(Demand{CPU: 500})
 	counts, _ := fill(c, aTemplate(100, 0), 1)
 	if counts["b"] != 1 {
 		t.Errorf("%v", counts)
@@ -88,7 +99,7 @@ func TestPackPrefersTheFullest(t *testing.T) {
 
 func TestSpread(t *testing.T) {
 	c := three()
-	c.Take("a", Demand{CPU: 500})
+	c.Node("a").Take(Demand{CPU: 500})
 	counts, _ := fill(c, aTemplate(100, 0, spread), 1)
 	if counts["a"] != 0 {
 		t.Errorf("the first goes to the fullest: %v", counts)
@@ -102,9 +113,9 @@ func TestSpread(t *testing.T) {
 
 func TestSpreadCountsTheWorkloadFirst(t *testing.T) {
 	c := three()
-	c.Take("a", Demand{CPU: 800})
+	c.Node("a").Take(Demand{CPU: 800})
 	s := c.Shape(aTemplate(100, 0, spread))
-	node, _ := c.Batch(s, Counts{"b": 1, "c": 1}).Place("")
+	node := pick(c.Batch(s, Counts{c.Node("b"): 1, c.Node("c"): 1}), "")
 	if node != "a" {
 		t.Errorf("got %s", node)
 	}
@@ -127,12 +138,12 @@ func TestAvoid(t *testing.T) {
 		c := NewCluster()
 		c.SetNode(aNode("a", 1000, 1<<30))
 		s := c.Shape(tpl)
-		if n, ok := c.Batch(s, Counts{}).Place("a"); n != "a" || !ok {
+		if n := pick(c.Batch(s, Counts{}), "a"); n != "a" {
 			t.Errorf("the only node is avoided: %q", n)
 		}
 		c.SetNode(aNode("b", 1000, 1<<30))
 		for range 3 {
-			if n, _ := c.Batch(s, Counts{}).Place("a"); n != "b" {
+			if n := pick(c.Batch(s, Counts{}), "a"); n != "b" {
 				t.Errorf("got %q", n)
 			}
 		}
@@ -159,11 +170,11 @@ func TestEveryFilterSaysWhatLacks(t *testing.T) {
 	c.SetNode(aNode("gpu", 1000, 1<<30, func(n *dhowv1.Node) { n.Info.Labels = map[string]string{"gpu": "yes"} }))
 	c.SetNode(aNode("oci", 1000, 1<<30, func(n *dhowv1.Node) { n.Info.Runtimes = []string{"io.containerd.runc.v2"} }))
 	c.SetNode(aNode("small", 1000, 1<<30))
-	c.Take("small", Demand{CPU: 800})
+	c.Node("small").Take(Demand{CPU: 800})
 	c.SetNode(aNode("tight", 1000, 512<<20))
-	c.Take("tight", Demand{Memory: 384 << 20})
+	c.Node("tight").Take(Demand{Memory: 384 << 20})
 	c.SetNode(aNode("port", 1000, 1<<30))
-	c.Take("port", Demand{Ports: []uint32{8080}})
+	c.Node("port").Take(Demand{Ports: []uint32{8080}})
 	wanted := map[string][2]string{
 		"fits":     {"", ""},
 		"lost":     {Liveness, "the node is lost since 2026-01-02 03:04:05Z: gossip says it has failed"},
@@ -195,7 +206,7 @@ func TestEveryFilterSaysWhatLacks(t *testing.T) {
 			t.Errorf("%q has no %q", got, part)
 		}
 	}
-	if n, _ := c.Batch(s, Counts{}).Place(""); n != "fits" {
+	if n := pick(c.Batch(s, Counts{}), ""); n != "fits" {
 		t.Errorf("got %q", n)
 	}
 }
@@ -235,7 +246,7 @@ func TestPlaceAgreesWithAskingEveryNode(t *testing.T) {
 			set(n)
 		}
 		type taken struct {
-			node string
+			node *Node
 			d    Demand
 		}
 		var all []taken
@@ -265,7 +276,7 @@ func TestPlaceAgreesWithAskingEveryNode(t *testing.T) {
 			case 2:
 				if len(all) > 0 {
 					k := rapid.IntRange(0, len(all)-1).Draw(t, "free")
-					c.Free(all[k].node, all[k].d)
+					all[k].node.Free(all[k].d)
 					all = append(all[:k], all[k+1:]...)
 				}
 			default:
@@ -279,7 +290,11 @@ func TestPlaceAgreesWithAskingEveryNode(t *testing.T) {
 							fits[r.GetNode()] = true
 						}
 					}
-					name, ok := b.Place(rapid.SampledFrom(append(names, "")).Draw(t, "avoid"))
+					node, ok := b.Place(rapid.SampledFrom(append(names, "")).Draw(t, "avoid"))
+					name := ""
+					if ok {
+						name = node.Name()
+					}
 					if ok != (len(fits) > 0) || ok && !fits[name] {
 						t.Fatalf("placed on %q (%t), but %v fit", name, ok, fits)
 					}
@@ -288,14 +303,14 @@ func TestPlaceAgreesWithAskingEveryNode(t *testing.T) {
 					}
 					if s.Spread {
 						for n := range fits {
-							if counts[n] < counts[name]-1 {
-								t.Fatalf("spread to %s, which has %d; %s has %d", name, counts[name], n, counts[n])
+							if counts[c.Node(n)] < counts[node]-1 {
+								t.Fatalf("spread to %s, which has %d; %s has %d", name, counts[node], n, counts[c.Node(n)])
 							}
 						}
 					}
-					c.Take(name, s.Demand)
-					counts[name]++
-					all = append(all, taken{name, s.Demand})
+					node.Take(s.Demand)
+					counts[node]++
+					all = append(all, taken{node, s.Demand})
 				}
 			}
 		}

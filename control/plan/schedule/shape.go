@@ -91,7 +91,7 @@ func (s *Shape) maySoft(c *cell) bool {
 }
 
 // fits tells whether the node can take the shape.
-func (c *Cluster) fits(n *node, s *Shape) bool {
+func (c *Cluster) fits(n *Node, s *Shape) bool {
 	if !n.open || !s.mayHard(&c.tree.cells[c.tree.size+n.pos]) || !s.class.has(n.pos) {
 		return false
 	}

@@ -390,7 +390,9 @@ func (x *Welcome) GetServer() string {
 }
 
 type Pong struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All servers' API addresses, when the node was not told of these yet.
+	Servers       []string `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +425,13 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
 	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Pong) GetServers() []string {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
 }
 
 // Assignments: full sets replace what the node has; deltas change it.
@@ -897,8 +906,9 @@ const file_dhow_v1_agent_proto_rawDesc = "" +
 	"\theartbeat\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\theartbeat\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x18\n" +
 	"\aservers\x18\x03 \x03(\tR\aservers\x12\x16\n" +
-	"\x06server\x18\x04 \x01(\tR\x06server\"\x06\n" +
-	"\x04Pong\"\xdf\x01\n" +
+	"\x06server\x18\x04 \x01(\tR\x06server\" \n" +
+	"\x04Pong\x12\x18\n" +
+	"\aservers\x18\x01 \x03(\tR\aservers\"\xdf\x01\n" +
 	"\vAssignments\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
