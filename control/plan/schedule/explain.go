@@ -25,13 +25,14 @@ const (
 func (n *Node) refuse(s *Shape) (filter string) {
 	d := s.Demand
 	switch {
-	case n.obj.GetLiveness().GetState() != dhowv1.NodeState_NODE_STATE_READY:
+	case !n.open && n.obj.GetLiveness().GetState() != dhowv1.NodeState_NODE_STATE_READY:
 		return Liveness
 	case !n.open:
 		return Cordon
-	case n.mismatch(s) != nil:
-		return Constraint
-	case s.class.lacksRuntime(n) >= 0:
+	case !s.class.has(n.pos):
+		if n.mismatch(s) != nil {
+			return Constraint
+		}
 		return Runtime
 	case d.CPU > 0 && n.freeCPU() < d.CPU:
 		return CPU
