@@ -10,19 +10,29 @@ import (
 	"dhow.dev/dhow/proto/spec"
 )
 
-// The filters, in the order in which they are asked.
+// Filter is what refuses a node.
+type Filter uint8
+
+// The filters, in the order in which they are asked. None refuses nothing.
 const (
-	Liveness   = "liveness"
-	Cordon     = "cordon"
-	Constraint = "constraint"
-	Runtime    = "runtime"
-	CPU        = "cpu"
-	Memory     = "memory"
-	Port       = "port"
+	None Filter = iota
+	Liveness
+	Cordon
+	Constraint
+	Runtime
+	CPU
+	Memory
+	Port
+	filters
 )
 
-// refuse names the first filter that refuses the shape; empty when it fits.
-func (n *Node) refuse(s *Shape) (filter string) {
+// String is the filter's name; None's is empty.
+func (f Filter) String() string {
+	return [filters]string{"", "liveness", "cordon", "constraint", "runtime", "cpu", "memory", "port"}[f%filters]
+}
+
+// refuse finds the first filter that refuses the shape.
+func (n *Node) refuse(s *Shape) Filter {
 	d := s.Demand
 	switch {
 	case !n.open && n.obj.GetLiveness().GetState() != dhowv1.NodeState_NODE_STATE_READY:
@@ -41,7 +51,7 @@ func (n *Node) refuse(s *Shape) (filter string) {
 	case slices.ContainsFunc(d.Ports, func(p uint32) bool { return n.ports[p] > 0 }):
 		return Port
 	}
-	return ""
+	return None
 }
 
 func (n *Node) mismatch(s *Shape) *dhowv1.Constraint {
@@ -54,9 +64,9 @@ func (n *Node) mismatch(s *Shape) *dhowv1.Constraint {
 }
 
 // message says what lacked, and how much.
-func (n *Node) message(s *Shape, filter string) string {
+func (n *Node) message(s *Shape, f Filter) string {
 	d := s.Demand
-	switch filter {
+	switch f {
 	case Liveness:
 		l := n.obj.GetLiveness()
 		text := "the node is " + StateName(l.GetState())
@@ -148,7 +158,7 @@ func (c *Cluster) Explain(s *Shape, but string) []*dhowv1.Refusal {
 			continue
 		}
 		f := n.refuse(s)
-		out = append(out, &dhowv1.Refusal{Node: n.name, Filter: f, Message: n.message(s, f)})
+		out = append(out, &dhowv1.Refusal{Node: n.name, Filter: f.String(), Message: n.message(s, f)})
 	}
 	slices.SortFunc(out, func(a, b *dhowv1.Refusal) int { return cmp.Compare(a.Node, b.Node) })
 	return out
@@ -159,7 +169,7 @@ func (c *Cluster) Summary(s *Shape) string {
 	if s.counted == c.version && s.summary != "" {
 		return s.summary
 	}
-	counts := map[string]int{}
+	var counts [filters]int
 	nodes := 0
 	cpu, memory := int64(none), int64(none)
 	for _, n := range c.nodes {
@@ -181,12 +191,12 @@ func (c *Cluster) Summary(s *Shape) string {
 	return s.summary
 }
 
-func summarise(s *Shape, nodes int, counts map[string]int, cpu, memory int64) string {
+func summarise(s *Shape, nodes int, counts [filters]int, cpu, memory int64) string {
 	if nodes == 0 {
 		return "the cluster has no nodes; start one with dhow agent"
 	}
 	var parts []string
-	add := func(f, format string, args ...any) {
+	add := func(f Filter, format string, args ...any) {
 		if counts[f] > 0 {
 			parts = append(parts, fmt.Sprintf("%d ", counts[f])+fmt.Sprintf(format, args...))
 		}
@@ -199,5 +209,5 @@ func summarise(s *Shape, nodes int, counts map[string]int, cpu, memory int64) st
 	add(Constraint, "do not meet the constraints")
 	add(Cordon, "cordoned or draining")
 	add(Liveness, "not ready")
-	return fmt.Sprintf("%d of %d nodes can take it: %s", counts[""], nodes, strings.Join(parts, ", "))
+	return fmt.Sprintf("%d of %d nodes can take it: %s", counts[None], nodes, strings.Join(parts, ", "))
 }
