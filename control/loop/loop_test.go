@@ -21,7 +21,7 @@ import (
 
 // cluster is a real store with a log of one server.
 type cluster struct {
-	t  *testing.T
+	t  testing.TB
 	st *store.Store
 	mu sync.Mutex
 	// What a proposal is refused with instead of being applied.
@@ -31,7 +31,7 @@ type cluster struct {
 
 const term = 7
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	st, err := store.Open(t.TempDir(), store.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {

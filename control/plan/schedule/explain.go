@@ -100,6 +100,7 @@ func (n *Node) message(s *Shape, f Filter) string {
 				return fmt.Sprintf("host port %d is taken by another instance", p)
 			}
 		}
+	default:
 	}
 	return ""
 }
@@ -184,6 +185,7 @@ func (c *Cluster) Summary(s *Shape) string {
 			cpu = max(cpu, n.freeCPU())
 		case Memory:
 			memory = max(memory, n.freeMemory())
+		default:
 		}
 	}
 	s.counted = c.version
