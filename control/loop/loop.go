@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"dhow.dev/dhow/control/plan"
 	"dhow.dev/dhow/control/plan/liveness"
@@ -54,10 +55,9 @@ func New(c Config) *Loop {
 	return &Loop{config: c}
 }
 
-// Run plans as the leader of the term until the context ends or it is unknown
-// what became of a proposal. Call it once all entries of earlier terms are
-// applied here, and again, with the term there is then, while this server
-// leads.
+// Run plans as the leader of the term until the context ends, or the state
+// cannot be read. Call it once all entries of earlier terms are applied here;
+// the context must end when this server's leadership of the term does.
 func (l *Loop) Run(ctx context.Context, term uint64) error {
 	r := &run{Loop: l, term: term, batches: make(chan batch)}
 	defer r.close()
@@ -79,6 +79,12 @@ func (l *Loop) Run(ctx context.Context, term uint64) error {
 		case spec.CodeConflict, spec.CodeExists, spec.CodeNotFound, spec.CodeInvalid, spec.CodeExhausted:
 			// It was not done, for certain: plan anew from what is there.
 			l.config.Logger.Warn("a plan was refused, and is made anew", "term", term, "error", err)
+		case spec.CodeNotLeader, spec.CodeUnavailable, spec.CodeTimeout:
+			l.config.Logger.Info("it is not known what became of a plan", "term", term, "error", err)
+			if err := l.barrier(ctx, term); err != nil {
+				return err
+			}
+			continue
 		default:
 			return err
 		}
@@ -90,11 +96,31 @@ func (l *Loop) Run(ctx context.Context, term uint64) error {
 	}
 }
 
+// barrier waits until every proposal that was made before it has been applied
+// here or never will be: one that does nothing comes after them in the log.
+// Mostly the leadership is over, and the context ends it.
+func (l *Loop) barrier(ctx context.Context, term uint64) error {
+	for {
+		if err := pause(ctx, barrierDelay); err != nil {
+			return err
+		}
+		_, err := l.config.Store.Propose(ctx, &dhowv1.Proposal{Time: timestamppb.New(l.config.Clock()), Term: term})
+		switch spec.CodeOf(err) {
+		case "":
+			return nil
+		case spec.CodeNotLeader, spec.CodeUnavailable, spec.CodeTimeout:
+		default:
+			return err
+		}
+	}
+}
+
 // So often in a row is a refused plan made anew at once, and then only now and
 // then: the disk may be full for long.
 const (
 	quickRetries = 2
 	retryDelay   = time.Second
+	barrierDelay = 100 * time.Millisecond
 )
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -56,12 +56,16 @@ func (c *cluster) Propose(_ context.Context, p *dhowv1.Proposal) (*dhowv1.Propos
 			return nil, err
 		}
 	}
+	return c.apply(p), nil
+}
+
+func (c *cluster) apply(p *dhowv1.Proposal) *dhowv1.ProposalResult {
 	data, err := proto.Marshal(&dhowv1.Command{Proposals: []*dhowv1.Proposal{p}})
 	if err != nil {
-		return nil, err
+		c.t.Fatal(err)
 	}
 	c.index++
-	return c.st.Apply(c.index, term, data)[0], nil
+	return c.st.Apply(c.index, term, data)[0]
 }
 
 func (c *cluster) put(objs ...*dhowv1.Object) {
@@ -160,8 +164,15 @@ func TestLoopPlansWhatIsThereAndWhatComes(t *testing.T) {
 func TestLoopProposesInItsTermOnly(t *testing.T) {
 	c := newCluster(t)
 	c.put(aNode("n1"), aWorkload("web", 1))
-	err := New(Config{Store: c.st}).Run(t.Context(), term-1)
-	if spec.CodeOf(err) != spec.CodeNotLeader {
+	ctx, cancel := context.WithCancel(t.Context())
+	proposals := 0
+	c.refuse = func(*dhowv1.Proposal) error {
+		if proposals++; proposals == 3 { // a plan, and two tries to get a word in
+			cancel()
+		}
+		return nil
+	}
+	if err := New(Config{Store: c.st}).Run(ctx, term-1); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	v := c.st.View()
@@ -186,12 +197,41 @@ func TestLoopPlansAnewWhatWasRefused(t *testing.T) {
 	_ = stop()
 }
 
-func TestLoopEndsWhenAnOutcomeIsUnknown(t *testing.T) {
+// When it is unknown what became of a plan, nothing is planned before something
+// that was proposed later has been applied.
+func TestLoopWaitsForAnUnknownOutcome(t *testing.T) {
 	c := newCluster(t)
-	c.refuse = func(*dhowv1.Proposal) error { return spec.Errorf(spec.CodeUnavailable, "leadership was lost") }
+	times := 0
+	var late *dhowv1.Proposal
+	c.refuse = func(p *dhowv1.Proposal) error {
+		switch times++; {
+		case times == 1:
+			late = p
+			return spec.Errorf(spec.CodeUnavailable, "the answer was lost")
+		case len(p.GetChanges()) > 0 && late != nil:
+			t.Errorf("it planned again while the outcome was unknown")
+		case times == 2:
+			return spec.Errorf(spec.CodeTimeout, "it takes long")
+		case times == 3:
+			// The first one was not lost: it comes before this one.
+			if r := c.apply(late); r.GetCode() != "" {
+				t.Errorf("%v", r)
+			}
+			late = nil
+		}
+		return nil
+	}
 	c.put(aNode("n1"), aWorkload("web", 3))
-	if err := New(Config{Store: c.st}).Run(t.Context(), term); spec.CodeOf(err) != spec.CodeUnavailable {
-		t.Errorf("got %v", err)
+	stop := c.run(nil)
+	c.until("it goes on", func(v *store.View) bool { return placed(v, "web") == 3 })
+	c.put(aWorkload("next", 3))
+	c.until("it goes on", func(v *store.View) bool { return placed(v, "next") == 3 })
+	_ = stop()
+	v := c.st.View()
+	defer v.Close()
+	objs, _, err := v.List(&dhowv1.Selector{Kind: dhowv1.Kind_KIND_INSTANCE, Namespace: "default", Workload: "web"}, "", 0)
+	if err != nil || len(objs) != 3 {
+		t.Errorf("%d instances, %v", len(objs), err)
 	}
 }
 
