@@ -270,6 +270,7 @@ func (s *server) plan() {
 		switch {
 		case r == nil:
 			l.broken = true
+			s.barrier(l)
 		case r.GetCode() != "":
 			s.w.logf("%s: the plan was refused: %s", s.name, r.GetMessage())
 			s.lead(l.term)
@@ -282,8 +283,14 @@ func (s *server) plan() {
 			s.w.after(0, s.plan)
 		}
 	}
-	if s.w.calm || !s.w.one(25) {
+	switch {
+	case s.w.calm || !s.w.one(20):
 		s.raft.propose(proposal{p, done})
+		return
+	case s.w.one(2):
+		// It is carried out or not, and the planner never hears of it.
+		s.raft.propose(proposal{p, func(*dhowv1.ProposalResult) {}})
+		s.w.after(s.w.between(0, 50*time.Millisecond), func() { done(nil) })
 		return
 	}
 	// It may take its time, and meet another leader: there it must be refused.
@@ -293,6 +300,27 @@ func (s *server) plan() {
 		} else {
 			done(nil)
 		}
+	})
+}
+
+// barrier starts planning anew, once something that was proposed after what
+// became unknown has been applied, as the loop does.
+func (s *server) barrier(l *leadership) {
+	s.w.after(100*time.Millisecond, func() {
+		if s.lship != l {
+			return
+		}
+		s.raft.propose(proposal{&dhowv1.Proposal{Time: timestamppb.New(s.w.now), Term: l.term}, func(r *dhowv1.ProposalResult) {
+			if s.lship != l {
+				return
+			}
+			if r == nil || r.GetCode() != "" {
+				s.barrier(l)
+				return
+			}
+			s.lead(l.term)
+			s.w.after(0, s.plan)
+		}})
 	})
 }
 
