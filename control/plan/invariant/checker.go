@@ -31,6 +31,8 @@ type Checker struct {
 	on        map[string]map[string]*dhowv1.Instance
 	slots     map[slot]map[string]*dhowv1.Instance
 	uids      map[string]string // every uid that an instance ever had, and its name
+	drained   map[string]bool   // nodes that ever were drained
+	planning  bool              // what is looked at is a plan, made for just this state
 }
 
 type revision struct {
@@ -49,6 +51,7 @@ func New() *Checker {
 		types: map[revision]dhowv1.WorkloadType{}, nodes: map[string]*dhowv1.Node{}, workloads: map[string]*dhowv1.Workload{},
 		instances: map[string]*dhowv1.Instance{}, on: map[string]map[string]*dhowv1.Instance{},
 		slots: map[slot]map[string]*dhowv1.Instance{}, uids: map[string]string{},
+		drained: map[string]bool{},
 	}
 }
 
@@ -67,6 +70,9 @@ func (c *Checker) Put(o *dhowv1.Object) error {
 	switch k := o.GetKind().(type) {
 	case *dhowv1.Object_Node:
 		c.nodes[k.Node.GetMeta().GetName()] = k.Node
+		if k.Node.GetSpec().GetDraining() {
+			c.drained[k.Node.GetMeta().GetName()] = true
+		}
 	case *dhowv1.Object_Workload:
 		c.workloads[k.Workload.GetMeta().GetUid()] = k.Workload
 	case *dhowv1.Object_Revision:
@@ -221,11 +227,21 @@ func (c *Checker) alone(i *dhowv1.Instance) error {
 		case job:
 			return broken(4, "job instance %s was made while %s may run", id(i), k)
 		case s.GetDesired() == dhowv1.Desired_DESIRED_RUN && s.GetRevision() == i.GetSpec().GetRevision() &&
-			!c.nodes[s.GetNode()].GetSpec().GetDraining():
+			!c.moves(s.GetNode()):
 			return broken(4, "instance %s was made while %s runs", id(i), k)
 		case s.GetAttempt() >= i.GetSpec().GetAttempt():
 			return broken(4, "instance %s is no later attempt than %s, which runs", id(i), k)
 		}
 	}
 	return nil
+}
+
+// moves tells whether an instance may be made beside one on this node. A drain
+// may be called off before the plan that was made for it is carried out; the
+// next one stops what is too much.
+func (c *Checker) moves(node string) bool {
+	if c.planning {
+		return c.nodes[node].GetSpec().GetDraining()
+	}
+	return c.drained[node]
 }

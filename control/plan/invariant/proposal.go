@@ -14,7 +14,9 @@ import (
 func (c *Checker) Propose(changes []*dhowv1.Change) error {
 	var undo []func()
 	rolling := map[string]*rolling{}
+	c.planning = true
 	defer func() {
+		c.planning = false
 		for _, u := range slices.Backward(undo) {
 			u()
 		}
