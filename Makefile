@@ -38,6 +38,7 @@ run: build ## the same examples on a cluster that stays; Ctrl-C ends it
 
 test: deps ## all tests, with the race detector, shuffled
 	$(GO) test -race -shuffle=on -timeout 15m ./...
+	$(GO) test -count=1 ./e2e/sim # hundreds of seeds; with the race detector it runs few
 
 check: deps fmt-check vet lint proto-check test ## what CI checks: format, vet, lint, import law, generated code, test
 
