@@ -57,6 +57,15 @@ type Task struct {
 	Dir string
 	// Output of the task. The runtime never closes them.
 	Stdout, Stderr io.Writer
+	// Notify is told what people should know of a run that goes on: once for
+	// each reason. It does not block. May be nil.
+	Notify func(Notice)
+}
+
+// Notice is what happened to a run that goes on.
+type Notice struct {
+	Reason  string // a CamelCase word: MemoryLimit, CPUThrottled
+	Message string
 }
 
 // Started is what a run is known by once it runs.
@@ -83,10 +92,15 @@ type Status struct {
 	Since   time.Time
 }
 
-// Stats is what a run uses.
+// Stats is what a run uses. What a runtime does not count is 0.
 type Stats struct {
-	CPU    time.Duration // since its start
-	Memory uint64        // bytes now
+	CPU        time.Duration // since its start
+	Memory     uint64        // bytes now
+	PeakMemory uint64        // the most it had
+	Fuel       uint64        // wasm instructions since its start
+	Throttled  time.Duration // how long its CPU limit has kept it waiting
+	Calls      uint64        // calls and requests that ended
+	Failed     uint64        // those of them that ended badly
 }
 
 // Exec is a command to run beside a task.

@@ -30,6 +30,9 @@ type Runtime struct {
 
 type run struct {
 	behaviour Behaviour
+	notify    func(runtime.Notice)
+	calls     uint64
+	failed    uint64
 	started   bool
 	answer    runtime.Started
 	since     time.Time
@@ -62,7 +65,7 @@ func (r *Runtime) Prepare(ctx context.Context, t *runtime.Task) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.runs[t.ID] == nil {
-		r.runs[t.ID] = &run{behaviour: b, done: make(chan struct{})}
+		r.runs[t.ID] = &run{behaviour: b, notify: t.Notify, done: make(chan struct{})}
 	}
 	return nil
 }
@@ -226,13 +229,19 @@ func (r *Runtime) List(context.Context) ([]runtime.Status, error) {
 	return out, nil
 }
 
-// Stats tells the run's age as CPU time, and the script's memory.
+// Stats tells the run's age as CPU time, the script's memory and fuel, and the
+// calls.
 func (r *Runtime) Stats(_ context.Context, id runtime.ID) (runtime.Stats, error) {
 	u, err := r.running(id)
 	if err != nil {
 		return runtime.Stats{}, err
 	}
-	return runtime.Stats{CPU: r.now().Sub(u.since), Memory: u.behaviour.Memory}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return runtime.Stats{
+		CPU: r.now().Sub(u.since), Memory: u.behaviour.Memory, PeakMemory: u.behaviour.Memory,
+		Fuel: u.behaviour.Fuel, Calls: u.calls, Failed: u.failed,
+	}, nil
 }
 
 // Exec echoes its arguments.

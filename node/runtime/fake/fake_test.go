@@ -26,6 +26,7 @@ var programs = map[runtimetest.Program][]string{
 	runtimetest.ExitZero:   {"exit=0"},
 	runtimetest.ExitThree:  {"exit=3"},
 	runtimetest.Print:      {"stdout=" + lines(), "stderr=last words", "exit=0"},
+	runtimetest.Functions:  {"function=echo", "function=fail", "function=wait"},
 	runtimetest.Broken:     {"prepare-error=no module", "permanent"},
 }
 

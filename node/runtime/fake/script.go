@@ -21,8 +21,10 @@ type Behaviour struct {
 	Exit      runtime.Exit
 	// It does not end when asked to, only when killed.
 	Stubborn bool
-	// Its memory, for Stats.
-	Memory uint64
+	// Its memory and fuel, for Stats.
+	Memory, Fuel uint64
+	// What can be called in it.
+	Functions map[string]Function
 }
 
 // Script says what a task's run does. Only t.ID, names and t.Spec are filled
@@ -31,7 +33,7 @@ type Script func(t *runtime.Task) Behaviour
 
 // Args is the default script: the task's arguments are its program.
 //
-//	exit=CODE after=DURATION stdout=TEXT stderr=TEXT stubborn
+//	exit=CODE after=DURATION stdout=TEXT stderr=TEXT stubborn function=echo|fail|wait
 //	prepare-error=TEXT start-error=TEXT permanent prepare=DURATION start=DURATION
 func Args(t *runtime.Task) Behaviour {
 	var b Behaviour
@@ -49,6 +51,11 @@ func Args(t *runtime.Task) Behaviour {
 			b.Stdout += value
 		case "stderr":
 			b.Stderr += value
+		case "function":
+			if b.Functions == nil {
+				b.Functions = map[string]Function{}
+			}
+			b.Functions[value] = functions[value]
 		case "stubborn":
 			b.Stubborn = true
 		case "prepare":

@@ -31,6 +31,10 @@ const (
 	Print
 	// Broken can never be prepared.
 	Broken
+	// Functions runs until it is stopped and has the functions "echo", which
+	// answers its data, "fail", which says that it failed, and "wait", which
+	// returns only when it is interrupted; of runtimes that are Callers.
+	Functions
 )
 
 // Lines is what Print prints.
@@ -75,6 +79,10 @@ func Run(t *testing.T, h Harness) {
 		{"ListAfterRestart", testRestart},
 		{"Stats", testStats},
 		{"Exec", testExec},
+		{"CallAnswers", testCall},
+		{"CallRefuses", testCallRefused},
+		{"CallIsInterrupted", testCallInterrupted},
+		{"CallsAtOnce", testCalls},
 		{"ManyTasks", testMany},
 	} {
 		t.Run(c.name, func(t *testing.T) {
