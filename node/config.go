@@ -41,6 +41,9 @@ type Config struct {
 	ArtifactBytes int64
 	// LogBytes bounds all logs on the node. Default: the log store's own.
 	LogBytes int64
+	// Metrics is host:port to answer GET /metrics on, to anyone who reaches it.
+	// Empty: nowhere.
+	Metrics string
 	// Runtimes are used beside wasm.
 	Runtimes []runtime.Runtime
 	// NoWasm leaves the wasm runtime out.

@@ -35,6 +35,8 @@ type Node struct {
 	client  *client.Client
 	logs    *logs.Store
 	agent   *agent.Agent
+	// What tasks run with; from Run.
+	runtimes []runtime.Runtime
 }
 
 // New checks the configuration and makes the data directory.
@@ -74,7 +76,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, led.Close()) }()
-	runtimes, closeRuntimes, err := n.runtimes(ctx)
+	closeRuntimes, err := n.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	// process for no task's end.
 	defer func() { err = errors.Join(err, closeRuntimes()) }()
 	n.agent, err = agent.New(agent.Config{
-		Node: c.Name, Address: n.address, Dir: filepath.Join(c.Dir, "instances"), Runtimes: runtimes,
+		Node: c.Name, Address: n.address, Dir: filepath.Join(c.Dir, "instances"), Runtimes: n.runtimes,
 		Ledger: led, Records: records, Logs: n.logs, Logger: c.Logger, Now: c.Now,
 	})
 	if err != nil {
@@ -108,6 +110,11 @@ func (n *Node) work(ctx context.Context, info *dhowv1.NodeInfo) error {
 			return err
 		}
 		g.Go(func() error { return member.Run(ctx) })
+	}
+	if c.Metrics != "" {
+		if err := n.startMetrics(ctx, g); err != nil {
+			return err
+		}
 	}
 	s := session.New(session.Config{
 		Client: n.client.Agents, Turn: n.client.Next, Agent: sessionAgent{n}, Logs: n.logs,
@@ -151,26 +158,27 @@ func (n *Node) sign(ctx context.Context, csr []byte) (cert, ca []byte, err error
 	return res.GetCertificate(), res.GetCa(), err
 }
 
-// runtimes makes what the node can run tasks with.
-func (n *Node) runtimes(ctx context.Context) (all []runtime.Runtime, closeAll func() error, err error) {
+// open makes what the node can run tasks with.
+func (n *Node) open(ctx context.Context) (closeAll func() error, err error) {
 	c := &n.config
-	all = append(all, c.Runtimes...)
+	n.runtimes = append(n.runtimes, c.Runtimes...)
 	if c.NoWasm {
-		return all, func() error { return nil }, nil
+		return func() error { return nil }, nil
 	}
 	artifacts, err := cache.New(cache.Config{
 		Dir: filepath.Join(c.Dir, "artifacts"), MaxBytes: c.ArtifactBytes, Fetch: n.fetch, Logger: c.Logger,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	w, err := wasm.New(ctx, wasm.Config{
 		Artifacts: artifacts, Dir: filepath.Join(c.Dir, "code"), Engine: c.Engine, Logger: c.Logger, Now: c.Now,
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return append(all, w), w.Close, nil
+	n.runtimes = append(n.runtimes, w)
+	return w.Close, nil
 }
 
 // sessionAgent gives the session the agent, which reports through the client.

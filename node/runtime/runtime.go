@@ -90,6 +90,8 @@ type Status struct {
 	// What Start answered, and when.
 	Started Started
 	Since   time.Time
+	// Whose run it is, for people; the instance's name, not its uid.
+	Namespace, Workload, Name string
 }
 
 // Stats is what a run uses. What a runtime does not count is 0.

@@ -50,6 +50,7 @@ func Add(fs *pflag.FlagSet) *Flags {
 	fs.StringVar(&f.reservedMem, "reserved-memory", "", "memory kept from instances")
 	fs.StringVar(&f.artifactBytes, "artifact-cache", "", "disk space for artifacts (default 4Gi)")
 	fs.StringVar(&f.logBytes, "log-space", "", "disk space for the logs of all instances (default 1Gi)")
+	fs.StringVar(&f.Metrics, "metrics", "", "host:port to answer GET /metrics on, to anyone who reaches it (default: nowhere)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return f
 }

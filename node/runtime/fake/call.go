@@ -75,8 +75,8 @@ func (r *Runtime) Notify(id runtime.ID, n runtime.Notice) {
 	r.mu.Lock()
 	u := r.runs[id]
 	r.mu.Unlock()
-	if u != nil && u.notify != nil {
-		u.notify(n)
+	if u != nil && u.task.Notify != nil {
+		u.task.Notify(n)
 	}
 }
 

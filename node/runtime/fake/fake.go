@@ -30,7 +30,7 @@ type Runtime struct {
 
 type run struct {
 	behaviour Behaviour
-	notify    func(runtime.Notice)
+	task      *runtime.Task
 	calls     uint64
 	failed    uint64
 	started   bool
@@ -65,7 +65,7 @@ func (r *Runtime) Prepare(ctx context.Context, t *runtime.Task) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.runs[t.ID] == nil {
-		r.runs[t.ID] = &run{behaviour: b, notify: t.Notify, done: make(chan struct{})}
+		r.runs[t.ID] = &run{behaviour: b, task: t, done: make(chan struct{})}
 	}
 	return nil
 }
@@ -214,7 +214,10 @@ func (r *Runtime) List(context.Context) ([]runtime.Status, error) {
 		if !u.started {
 			continue
 		}
-		s := runtime.Status{ID: id, Running: !u.ended(), Started: u.answer, Since: u.since}
+		s := runtime.Status{
+			ID: id, Running: !u.ended(), Started: u.answer, Since: u.since,
+			Namespace: u.task.Namespace, Workload: u.task.Workload, Name: u.task.Name,
+		}
 		if !s.Running {
 			s.Exit = u.exit
 		}

@@ -133,6 +133,9 @@ func testExitCodes(t *testing.T, s *suite) {
 		if !ok || st.Running || st.Exit.Code != code {
 			t.Errorf("List has %+v, %v", st, ok)
 		}
+		if st.Namespace != task.Namespace || st.Workload != task.Workload || st.Name != task.Name {
+			t.Errorf("List has %+v, not whose run it is", st)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // run is one run of a task: prepared, then running, then ended.
 type run struct {
 	r    *Runtime
+	task *runtime.Task
 	done chan struct{} // closed when it has ended
 	exit runtime.Exit  // valid then
 
@@ -94,12 +95,14 @@ func (t *run) status() (runtime.Status, bool) {
 	t.mu.Lock()
 	begun := t.guest != nil
 	t.mu.Unlock()
+	s := runtime.Status{ID: t.task.ID, Namespace: t.task.Namespace, Workload: t.task.Workload, Name: t.task.Name}
 	select {
 	case <-t.done:
-		return runtime.Status{Exit: t.exit}, true
+		s.Exit, begun = t.exit, true
 	default:
-		return runtime.Status{Running: begun}, begun
+		s.Running = begun
 	}
+	return s, begun
 }
 
 func (t *run) stats() runtime.Stats {

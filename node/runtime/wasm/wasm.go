@@ -128,7 +128,7 @@ func (r *Runtime) prepare(ctx context.Context, t *runtime.Task) (*run, error) {
 		m.Close()
 		return have, nil
 	}
-	p := &run{r: r, module: m, done: make(chan struct{})}
+	p := &run{r: r, task: t, module: m, done: make(chan struct{})}
 	r.runs[t.ID] = p
 	return p, nil
 }
@@ -234,9 +234,8 @@ func (r *Runtime) List(context.Context) ([]runtime.Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	all := make([]runtime.Status, 0, len(r.runs))
-	for id, t := range r.runs {
+	for _, t := range r.runs {
 		if s, ok := t.status(); ok {
-			s.ID = id
 			all = append(all, s)
 		}
 	}
