@@ -28,6 +28,7 @@ type SessionRequest struct {
 	//
 	//	*SessionRequest_Hello
 	//	*SessionRequest_Heartbeat
+	//	*SessionRequest_Answer
 	Message       isSessionRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -88,6 +89,15 @@ func (x *SessionRequest) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *SessionRequest) GetAnswer() *AnswerRequest {
+	if x != nil {
+		if x, ok := x.Message.(*SessionRequest_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isSessionRequest_Message interface {
 	isSessionRequest_Message()
 }
@@ -100,9 +110,16 @@ type SessionRequest_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,2,opt,name=heartbeat,proto3,oneof"`
 }
 
+type SessionRequest_Answer struct {
+	// A whole answer that is small, so that it needs no stream of its own.
+	Answer *AnswerRequest `protobuf:"bytes,3,opt,name=answer,proto3,oneof"`
+}
+
 func (*SessionRequest_Hello) isSessionRequest_Message() {}
 
 func (*SessionRequest_Heartbeat) isSessionRequest_Message() {}
+
+func (*SessionRequest_Answer) isSessionRequest_Message() {}
 
 // Hello opens a session.
 type Hello struct {
@@ -525,13 +542,17 @@ func (x *Assignments) GetMore() bool {
 	return false
 }
 
-// Ask asks the node to open an Answer stream.
+// Ask asks the node for an answer: in the session when it is small, else in an
+// Answer stream.
 type Ask struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Types that are valid to be assigned to What:
 	//
 	//	*Ask_Logs
+	//	*Ask_Call
+	//	*Ask_Usage
+	//	*Ask_Functions
 	What isAsk_What `protobuf_oneof:"what"`
 	// Ends the answer to the id.
 	Cancel        bool `protobuf:"varint,3,opt,name=cancel,proto3" json:"cancel,omitempty"`
@@ -592,6 +613,33 @@ func (x *Ask) GetLogs() *LogQuery {
 	return nil
 }
 
+func (x *Ask) GetCall() *FunctionCall {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Call); ok {
+			return x.Call
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetUsage() *UsageQuery {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Usage); ok {
+			return x.Usage
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetFunctions() *FunctionsQuery {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Functions); ok {
+			return x.Functions
+		}
+	}
+	return nil
+}
+
 func (x *Ask) GetCancel() bool {
 	if x != nil {
 		return x.Cancel
@@ -607,7 +655,25 @@ type Ask_Logs struct {
 	Logs *LogQuery `protobuf:"bytes,2,opt,name=logs,proto3,oneof"`
 }
 
+type Ask_Call struct {
+	Call *FunctionCall `protobuf:"bytes,4,opt,name=call,proto3,oneof"`
+}
+
+type Ask_Usage struct {
+	Usage *UsageQuery `protobuf:"bytes,5,opt,name=usage,proto3,oneof"`
+}
+
+type Ask_Functions struct {
+	Functions *FunctionsQuery `protobuf:"bytes,6,opt,name=functions,proto3,oneof"`
+}
+
 func (*Ask_Logs) isAsk_What() {}
+
+func (*Ask_Call) isAsk_What() {}
+
+func (*Ask_Usage) isAsk_What() {}
+
+func (*Ask_Functions) isAsk_What() {}
 
 type AnswerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -616,9 +682,16 @@ type AnswerRequest struct {
 	// Types that are valid to be assigned to Part:
 	//
 	//	*AnswerRequest_Logs
+	//	*AnswerRequest_Call
+	//	*AnswerRequest_Usage
+	//	*AnswerRequest_Functions
 	Part isAnswerRequest_Part `protobuf_oneof:"part"`
 	// In the last message, when it went wrong.
-	Error         string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"`
+	// What sort of error it is: a code of proto/spec. Empty: not found.
+	Code string `protobuf:"bytes,7,opt,name=code,proto3" json:"code,omitempty"`
+	// Nothing was done: another instance may be asked instead.
+	Untouched     bool `protobuf:"varint,8,opt,name=untouched,proto3" json:"untouched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -676,11 +749,52 @@ func (x *AnswerRequest) GetLogs() *LogLines {
 	return nil
 }
 
+func (x *AnswerRequest) GetCall() *FunctionResult {
+	if x != nil {
+		if x, ok := x.Part.(*AnswerRequest_Call); ok {
+			return x.Call
+		}
+	}
+	return nil
+}
+
+func (x *AnswerRequest) GetUsage() *UsageList {
+	if x != nil {
+		if x, ok := x.Part.(*AnswerRequest_Usage); ok {
+			return x.Usage
+		}
+	}
+	return nil
+}
+
+func (x *AnswerRequest) GetFunctions() *FunctionList {
+	if x != nil {
+		if x, ok := x.Part.(*AnswerRequest_Functions); ok {
+			return x.Functions
+		}
+	}
+	return nil
+}
+
 func (x *AnswerRequest) GetError() string {
 	if x != nil {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *AnswerRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *AnswerRequest) GetUntouched() bool {
+	if x != nil {
+		return x.Untouched
+	}
+	return false
 }
 
 type isAnswerRequest_Part interface {
@@ -691,7 +805,114 @@ type AnswerRequest_Logs struct {
 	Logs *LogLines `protobuf:"bytes,2,opt,name=logs,proto3,oneof"`
 }
 
+type AnswerRequest_Call struct {
+	Call *FunctionResult `protobuf:"bytes,4,opt,name=call,proto3,oneof"`
+}
+
+type AnswerRequest_Usage struct {
+	Usage *UsageList `protobuf:"bytes,5,opt,name=usage,proto3,oneof"`
+}
+
+type AnswerRequest_Functions struct {
+	Functions *FunctionList `protobuf:"bytes,6,opt,name=functions,proto3,oneof"`
+}
+
 func (*AnswerRequest_Logs) isAnswerRequest_Part() {}
+
+func (*AnswerRequest_Call) isAnswerRequest_Part() {}
+
+func (*AnswerRequest_Usage) isAnswerRequest_Part() {}
+
+func (*AnswerRequest_Functions) isAnswerRequest_Part() {}
+
+type CallDataRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The Ask's.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallDataRequest) Reset() {
+	*x = CallDataRequest{}
+	mi := &file_dhow_v1_agent_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallDataRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallDataRequest) ProtoMessage() {}
+
+func (x *CallDataRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_agent_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallDataRequest.ProtoReflect.Descriptor instead.
+func (*CallDataRequest) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CallDataRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type CallDataResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CallDataResponse) Reset() {
+	*x = CallDataResponse{}
+	mi := &file_dhow_v1_agent_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CallDataResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CallDataResponse) ProtoMessage() {}
+
+func (x *CallDataResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_agent_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CallDataResponse.ProtoReflect.Descriptor instead.
+func (*CallDataResponse) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CallDataResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
 
 type AnswerResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -701,7 +922,7 @@ type AnswerResponse struct {
 
 func (x *AnswerResponse) Reset() {
 	*x = AnswerResponse{}
-	mi := &file_dhow_v1_agent_proto_msgTypes[9]
+	mi := &file_dhow_v1_agent_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +934,7 @@ func (x *AnswerResponse) String() string {
 func (*AnswerResponse) ProtoMessage() {}
 
 func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_agent_proto_msgTypes[9]
+	mi := &file_dhow_v1_agent_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +947,7 @@ func (x *AnswerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerResponse.ProtoReflect.Descriptor instead.
 func (*AnswerResponse) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{9}
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{11}
 }
 
 type ReportStatusRequest struct {
@@ -739,7 +960,7 @@ type ReportStatusRequest struct {
 
 func (x *ReportStatusRequest) Reset() {
 	*x = ReportStatusRequest{}
-	mi := &file_dhow_v1_agent_proto_msgTypes[10]
+	mi := &file_dhow_v1_agent_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +972,7 @@ func (x *ReportStatusRequest) String() string {
 func (*ReportStatusRequest) ProtoMessage() {}
 
 func (x *ReportStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_agent_proto_msgTypes[10]
+	mi := &file_dhow_v1_agent_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +985,7 @@ func (x *ReportStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatusRequest.ProtoReflect.Descriptor instead.
 func (*ReportStatusRequest) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{10}
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReportStatusRequest) GetReports() []*Report {
@@ -791,7 +1012,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_dhow_v1_agent_proto_msgTypes[11]
+	mi := &file_dhow_v1_agent_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1024,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_agent_proto_msgTypes[11]
+	mi := &file_dhow_v1_agent_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1037,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{11}
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Report) GetRef() *Ref {
@@ -843,7 +1064,7 @@ type ReportStatusResponse struct {
 
 func (x *ReportStatusResponse) Reset() {
 	*x = ReportStatusResponse{}
-	mi := &file_dhow_v1_agent_proto_msgTypes[12]
+	mi := &file_dhow_v1_agent_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1076,7 @@ func (x *ReportStatusResponse) String() string {
 func (*ReportStatusResponse) ProtoMessage() {}
 
 func (x *ReportStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_agent_proto_msgTypes[12]
+	mi := &file_dhow_v1_agent_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1089,7 @@ func (x *ReportStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportStatusResponse.ProtoReflect.Descriptor instead.
 func (*ReportStatusResponse) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{12}
+	return file_dhow_v1_agent_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportStatusResponse) GetRefused() []*Ref {
@@ -882,10 +1103,11 @@ var File_dhow_v1_agent_proto protoreflect.FileDescriptor
 
 const file_dhow_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x13dhow/v1/agent.proto\x12\adhow.v1\x1a\x13dhow/v1/event.proto\x1a\x11dhow/v1/log.proto\x1a\x12dhow/v1/meta.proto\x1a\x12dhow/v1/node.proto\x1a\x16dhow/v1/workload.proto\x1a\x1egoogle/protobuf/duration.proto\"w\n" +
+	"\x13dhow/v1/agent.proto\x12\adhow.v1\x1a\x13dhow/v1/event.proto\x1a\x16dhow/v1/function.proto\x1a\x11dhow/v1/log.proto\x1a\x12dhow/v1/meta.proto\x1a\x12dhow/v1/node.proto\x1a\x13dhow/v1/usage.proto\x1a\x16dhow/v1/workload.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa9\x01\n" +
 	"\x0eSessionRequest\x12&\n" +
 	"\x05hello\x18\x01 \x01(\v2\x0e.dhow.v1.HelloH\x00R\x05hello\x122\n" +
-	"\theartbeat\x18\x02 \x01(\v2\x12.dhow.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x02 \x01(\v2\x12.dhow.v1.HeartbeatH\x00R\theartbeat\x120\n" +
+	"\x06answer\x18\x03 \x01(\v2\x16.dhow.v1.AnswerRequestH\x00R\x06answerB\t\n" +
 	"\amessage\"N\n" +
 	"\x05Hello\x12%\n" +
 	"\x04info\x18\x01 \x01(\v2\x11.dhow.v1.NodeInfoR\x04info\x12\x1e\n" +
@@ -917,17 +1139,29 @@ const file_dhow_v1_agent_proto_rawDesc = "" +
 	"\tinstances\x18\x03 \x03(\v2\x11.dhow.v1.InstanceR\tinstances\x12/\n" +
 	"\trevisions\x18\x04 \x03(\v2\x11.dhow.v1.RevisionR\trevisions\x12&\n" +
 	"\aremoved\x18\x05 \x03(\v2\f.dhow.v1.RefR\aremoved\x12\x12\n" +
-	"\x04more\x18\x06 \x01(\bR\x04more\"^\n" +
+	"\x04more\x18\x06 \x01(\bR\x04more\"\xf1\x01\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
-	"\x04logs\x18\x02 \x01(\v2\x11.dhow.v1.LogQueryH\x00R\x04logs\x12\x16\n" +
+	"\x04logs\x18\x02 \x01(\v2\x11.dhow.v1.LogQueryH\x00R\x04logs\x12+\n" +
+	"\x04call\x18\x04 \x01(\v2\x15.dhow.v1.FunctionCallH\x00R\x04call\x12+\n" +
+	"\x05usage\x18\x05 \x01(\v2\x13.dhow.v1.UsageQueryH\x00R\x05usage\x127\n" +
+	"\tfunctions\x18\x06 \x01(\v2\x17.dhow.v1.FunctionsQueryH\x00R\tfunctions\x12\x16\n" +
 	"\x06cancel\x18\x03 \x01(\bR\x06cancelB\x06\n" +
-	"\x04what\"f\n" +
+	"\x04what\"\xaa\x02\n" +
 	"\rAnswerRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12'\n" +
-	"\x04logs\x18\x02 \x01(\v2\x11.dhow.v1.LogLinesH\x00R\x04logs\x12\x14\n" +
-	"\x05error\x18\x03 \x01(\tR\x05errorB\x06\n" +
-	"\x04part\"\x10\n" +
+	"\x04logs\x18\x02 \x01(\v2\x11.dhow.v1.LogLinesH\x00R\x04logs\x12-\n" +
+	"\x04call\x18\x04 \x01(\v2\x17.dhow.v1.FunctionResultH\x00R\x04call\x12*\n" +
+	"\x05usage\x18\x05 \x01(\v2\x12.dhow.v1.UsageListH\x00R\x05usage\x125\n" +
+	"\tfunctions\x18\x06 \x01(\v2\x15.dhow.v1.FunctionListH\x00R\tfunctions\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\x12\x12\n" +
+	"\x04code\x18\a \x01(\tR\x04code\x12\x1c\n" +
+	"\tuntouched\x18\b \x01(\bR\tuntouchedB\x06\n" +
+	"\x04part\"!\n" +
+	"\x0fCallDataRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"&\n" +
+	"\x10CallDataResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x10\n" +
 	"\x0eAnswerResponse\"h\n" +
 	"\x13ReportStatusRequest\x12)\n" +
 	"\areports\x18\x01 \x03(\v2\x0f.dhow.v1.ReportR\areports\x12&\n" +
@@ -936,11 +1170,12 @@ const file_dhow_v1_agent_proto_rawDesc = "" +
 	"\x03ref\x18\x01 \x01(\v2\f.dhow.v1.RefR\x03ref\x12/\n" +
 	"\x06status\x18\x02 \x01(\v2\x17.dhow.v1.InstanceStatusR\x06status\">\n" +
 	"\x14ReportStatusResponse\x12&\n" +
-	"\arefused\x18\x01 \x03(\v2\f.dhow.v1.RefR\arefused2\xda\x01\n" +
+	"\arefused\x18\x01 \x03(\v2\f.dhow.v1.RefR\arefused2\x9b\x02\n" +
 	"\fAgentService\x12@\n" +
 	"\aSession\x12\x17.dhow.v1.SessionRequest\x1a\x18.dhow.v1.SessionResponse(\x010\x01\x12K\n" +
 	"\fReportStatus\x12\x1c.dhow.v1.ReportStatusRequest\x1a\x1d.dhow.v1.ReportStatusResponse\x12;\n" +
-	"\x06Answer\x12\x16.dhow.v1.AnswerRequest\x1a\x17.dhow.v1.AnswerResponse(\x01B$Z\"dhow.dev/dhow/proto/dhow/v1;dhowv1b\x06proto3"
+	"\x06Answer\x12\x16.dhow.v1.AnswerRequest\x1a\x17.dhow.v1.AnswerResponse(\x01\x12?\n" +
+	"\bCallData\x12\x18.dhow.v1.CallDataRequest\x1a\x19.dhow.v1.CallDataResponseB$Z\"dhow.dev/dhow/proto/dhow/v1;dhowv1b\x06proto3"
 
 var (
 	file_dhow_v1_agent_proto_rawDescOnce sync.Once
@@ -954,7 +1189,7 @@ func file_dhow_v1_agent_proto_rawDescGZIP() []byte {
 	return file_dhow_v1_agent_proto_rawDescData
 }
 
-var file_dhow_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_dhow_v1_agent_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_dhow_v1_agent_proto_goTypes = []any{
 	(*SessionRequest)(nil),       // 0: dhow.v1.SessionRequest
 	(*Hello)(nil),                // 1: dhow.v1.Hello
@@ -965,51 +1200,68 @@ var file_dhow_v1_agent_proto_goTypes = []any{
 	(*Assignments)(nil),          // 6: dhow.v1.Assignments
 	(*Ask)(nil),                  // 7: dhow.v1.Ask
 	(*AnswerRequest)(nil),        // 8: dhow.v1.AnswerRequest
-	(*AnswerResponse)(nil),       // 9: dhow.v1.AnswerResponse
-	(*ReportStatusRequest)(nil),  // 10: dhow.v1.ReportStatusRequest
-	(*Report)(nil),               // 11: dhow.v1.Report
-	(*ReportStatusResponse)(nil), // 12: dhow.v1.ReportStatusResponse
-	(*NodeInfo)(nil),             // 13: dhow.v1.NodeInfo
-	(*durationpb.Duration)(nil),  // 14: google.protobuf.Duration
-	(*Instance)(nil),             // 15: dhow.v1.Instance
-	(*Revision)(nil),             // 16: dhow.v1.Revision
-	(*Ref)(nil),                  // 17: dhow.v1.Ref
-	(*LogQuery)(nil),             // 18: dhow.v1.LogQuery
-	(*LogLines)(nil),             // 19: dhow.v1.LogLines
-	(*Event)(nil),                // 20: dhow.v1.Event
-	(*InstanceStatus)(nil),       // 21: dhow.v1.InstanceStatus
+	(*CallDataRequest)(nil),      // 9: dhow.v1.CallDataRequest
+	(*CallDataResponse)(nil),     // 10: dhow.v1.CallDataResponse
+	(*AnswerResponse)(nil),       // 11: dhow.v1.AnswerResponse
+	(*ReportStatusRequest)(nil),  // 12: dhow.v1.ReportStatusRequest
+	(*Report)(nil),               // 13: dhow.v1.Report
+	(*ReportStatusResponse)(nil), // 14: dhow.v1.ReportStatusResponse
+	(*NodeInfo)(nil),             // 15: dhow.v1.NodeInfo
+	(*durationpb.Duration)(nil),  // 16: google.protobuf.Duration
+	(*Instance)(nil),             // 17: dhow.v1.Instance
+	(*Revision)(nil),             // 18: dhow.v1.Revision
+	(*Ref)(nil),                  // 19: dhow.v1.Ref
+	(*LogQuery)(nil),             // 20: dhow.v1.LogQuery
+	(*FunctionCall)(nil),         // 21: dhow.v1.FunctionCall
+	(*UsageQuery)(nil),           // 22: dhow.v1.UsageQuery
+	(*FunctionsQuery)(nil),       // 23: dhow.v1.FunctionsQuery
+	(*LogLines)(nil),             // 24: dhow.v1.LogLines
+	(*FunctionResult)(nil),       // 25: dhow.v1.FunctionResult
+	(*UsageList)(nil),            // 26: dhow.v1.UsageList
+	(*FunctionList)(nil),         // 27: dhow.v1.FunctionList
+	(*Event)(nil),                // 28: dhow.v1.Event
+	(*InstanceStatus)(nil),       // 29: dhow.v1.InstanceStatus
 }
 var file_dhow_v1_agent_proto_depIdxs = []int32{
 	1,  // 0: dhow.v1.SessionRequest.hello:type_name -> dhow.v1.Hello
 	2,  // 1: dhow.v1.SessionRequest.heartbeat:type_name -> dhow.v1.Heartbeat
-	13, // 2: dhow.v1.Hello.info:type_name -> dhow.v1.NodeInfo
-	4,  // 3: dhow.v1.SessionResponse.welcome:type_name -> dhow.v1.Welcome
-	6,  // 4: dhow.v1.SessionResponse.assignments:type_name -> dhow.v1.Assignments
-	7,  // 5: dhow.v1.SessionResponse.ask:type_name -> dhow.v1.Ask
-	5,  // 6: dhow.v1.SessionResponse.pong:type_name -> dhow.v1.Pong
-	14, // 7: dhow.v1.Welcome.heartbeat:type_name -> google.protobuf.Duration
-	14, // 8: dhow.v1.Welcome.timeout:type_name -> google.protobuf.Duration
-	15, // 9: dhow.v1.Assignments.instances:type_name -> dhow.v1.Instance
-	16, // 10: dhow.v1.Assignments.revisions:type_name -> dhow.v1.Revision
-	17, // 11: dhow.v1.Assignments.removed:type_name -> dhow.v1.Ref
-	18, // 12: dhow.v1.Ask.logs:type_name -> dhow.v1.LogQuery
-	19, // 13: dhow.v1.AnswerRequest.logs:type_name -> dhow.v1.LogLines
-	11, // 14: dhow.v1.ReportStatusRequest.reports:type_name -> dhow.v1.Report
-	20, // 15: dhow.v1.ReportStatusRequest.events:type_name -> dhow.v1.Event
-	17, // 16: dhow.v1.Report.ref:type_name -> dhow.v1.Ref
-	21, // 17: dhow.v1.Report.status:type_name -> dhow.v1.InstanceStatus
-	17, // 18: dhow.v1.ReportStatusResponse.refused:type_name -> dhow.v1.Ref
-	0,  // 19: dhow.v1.AgentService.Session:input_type -> dhow.v1.SessionRequest
-	10, // 20: dhow.v1.AgentService.ReportStatus:input_type -> dhow.v1.ReportStatusRequest
-	8,  // 21: dhow.v1.AgentService.Answer:input_type -> dhow.v1.AnswerRequest
-	3,  // 22: dhow.v1.AgentService.Session:output_type -> dhow.v1.SessionResponse
-	12, // 23: dhow.v1.AgentService.ReportStatus:output_type -> dhow.v1.ReportStatusResponse
-	9,  // 24: dhow.v1.AgentService.Answer:output_type -> dhow.v1.AnswerResponse
-	22, // [22:25] is the sub-list for method output_type
-	19, // [19:22] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	8,  // 2: dhow.v1.SessionRequest.answer:type_name -> dhow.v1.AnswerRequest
+	15, // 3: dhow.v1.Hello.info:type_name -> dhow.v1.NodeInfo
+	4,  // 4: dhow.v1.SessionResponse.welcome:type_name -> dhow.v1.Welcome
+	6,  // 5: dhow.v1.SessionResponse.assignments:type_name -> dhow.v1.Assignments
+	7,  // 6: dhow.v1.SessionResponse.ask:type_name -> dhow.v1.Ask
+	5,  // 7: dhow.v1.SessionResponse.pong:type_name -> dhow.v1.Pong
+	16, // 8: dhow.v1.Welcome.heartbeat:type_name -> google.protobuf.Duration
+	16, // 9: dhow.v1.Welcome.timeout:type_name -> google.protobuf.Duration
+	17, // 10: dhow.v1.Assignments.instances:type_name -> dhow.v1.Instance
+	18, // 11: dhow.v1.Assignments.revisions:type_name -> dhow.v1.Revision
+	19, // 12: dhow.v1.Assignments.removed:type_name -> dhow.v1.Ref
+	20, // 13: dhow.v1.Ask.logs:type_name -> dhow.v1.LogQuery
+	21, // 14: dhow.v1.Ask.call:type_name -> dhow.v1.FunctionCall
+	22, // 15: dhow.v1.Ask.usage:type_name -> dhow.v1.UsageQuery
+	23, // 16: dhow.v1.Ask.functions:type_name -> dhow.v1.FunctionsQuery
+	24, // 17: dhow.v1.AnswerRequest.logs:type_name -> dhow.v1.LogLines
+	25, // 18: dhow.v1.AnswerRequest.call:type_name -> dhow.v1.FunctionResult
+	26, // 19: dhow.v1.AnswerRequest.usage:type_name -> dhow.v1.UsageList
+	27, // 20: dhow.v1.AnswerRequest.functions:type_name -> dhow.v1.FunctionList
+	13, // 21: dhow.v1.ReportStatusRequest.reports:type_name -> dhow.v1.Report
+	28, // 22: dhow.v1.ReportStatusRequest.events:type_name -> dhow.v1.Event
+	19, // 23: dhow.v1.Report.ref:type_name -> dhow.v1.Ref
+	29, // 24: dhow.v1.Report.status:type_name -> dhow.v1.InstanceStatus
+	19, // 25: dhow.v1.ReportStatusResponse.refused:type_name -> dhow.v1.Ref
+	0,  // 26: dhow.v1.AgentService.Session:input_type -> dhow.v1.SessionRequest
+	12, // 27: dhow.v1.AgentService.ReportStatus:input_type -> dhow.v1.ReportStatusRequest
+	8,  // 28: dhow.v1.AgentService.Answer:input_type -> dhow.v1.AnswerRequest
+	9,  // 29: dhow.v1.AgentService.CallData:input_type -> dhow.v1.CallDataRequest
+	3,  // 30: dhow.v1.AgentService.Session:output_type -> dhow.v1.SessionResponse
+	14, // 31: dhow.v1.AgentService.ReportStatus:output_type -> dhow.v1.ReportStatusResponse
+	11, // 32: dhow.v1.AgentService.Answer:output_type -> dhow.v1.AnswerResponse
+	10, // 33: dhow.v1.AgentService.CallData:output_type -> dhow.v1.CallDataResponse
+	30, // [30:34] is the sub-list for method output_type
+	26, // [26:30] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_dhow_v1_agent_proto_init() }
@@ -1018,13 +1270,16 @@ func file_dhow_v1_agent_proto_init() {
 		return
 	}
 	file_dhow_v1_event_proto_init()
+	file_dhow_v1_function_proto_init()
 	file_dhow_v1_log_proto_init()
 	file_dhow_v1_meta_proto_init()
 	file_dhow_v1_node_proto_init()
+	file_dhow_v1_usage_proto_init()
 	file_dhow_v1_workload_proto_init()
 	file_dhow_v1_agent_proto_msgTypes[0].OneofWrappers = []any{
 		(*SessionRequest_Hello)(nil),
 		(*SessionRequest_Heartbeat)(nil),
+		(*SessionRequest_Answer)(nil),
 	}
 	file_dhow_v1_agent_proto_msgTypes[3].OneofWrappers = []any{
 		(*SessionResponse_Welcome)(nil),
@@ -1034,9 +1289,15 @@ func file_dhow_v1_agent_proto_init() {
 	}
 	file_dhow_v1_agent_proto_msgTypes[7].OneofWrappers = []any{
 		(*Ask_Logs)(nil),
+		(*Ask_Call)(nil),
+		(*Ask_Usage)(nil),
+		(*Ask_Functions)(nil),
 	}
 	file_dhow_v1_agent_proto_msgTypes[8].OneofWrappers = []any{
 		(*AnswerRequest_Logs)(nil),
+		(*AnswerRequest_Call)(nil),
+		(*AnswerRequest_Usage)(nil),
+		(*AnswerRequest_Functions)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1044,7 +1305,7 @@ func file_dhow_v1_agent_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dhow_v1_agent_proto_rawDesc), len(file_dhow_v1_agent_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

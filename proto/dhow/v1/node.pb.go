@@ -228,7 +228,9 @@ type NodeInfo struct {
 	// Takes part in gossip; else its session alone tells whether it lives.
 	Gossip bool `protobuf:"varint,9,opt,name=gossip,proto3" json:"gossip,omitempty"`
 	// Labels the node was started with; the user's in meta win.
-	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Names of its directories that instances may mount.
+	Directories   []string `protobuf:"bytes,11,rep,name=directories,proto3" json:"directories,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +331,13 @@ func (x *NodeInfo) GetGossip() bool {
 func (x *NodeInfo) GetLabels() map[string]string {
 	if x != nil {
 		return x.Labels
+	}
+	return nil
+}
+
+func (x *NodeInfo) GetDirectories() []string {
+	if x != nil {
+		return x.Directories
 	}
 	return nil
 }
@@ -478,7 +487,7 @@ const file_dhow_v1_node_proto_rawDesc = "" +
 	"\asession\x18\x05 \x01(\v2\x14.dhow.v1.NodeSessionR\asession\"B\n" +
 	"\bNodeSpec\x12\x1a\n" +
 	"\bcordoned\x18\x01 \x01(\bR\bcordoned\x12\x1a\n" +
-	"\bdraining\x18\x02 \x01(\bR\bdraining\"\x88\x03\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"\xaa\x03\n" +
 	"\bNodeInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x0e\n" +
 	"\x02os\x18\x02 \x01(\tR\x02os\x12\x12\n" +
@@ -490,7 +499,8 @@ const file_dhow_v1_node_proto_rawDesc = "" +
 	"\bruntimes\x18\b \x03(\tR\bruntimes\x12\x16\n" +
 	"\x06gossip\x18\t \x01(\bR\x06gossip\x125\n" +
 	"\x06labels\x18\n" +
-	" \x03(\v2\x1d.dhow.v1.NodeInfo.LabelsEntryR\x06labels\x1a9\n" +
+	" \x03(\v2\x1d.dhow.v1.NodeInfo.LabelsEntryR\x06labels\x12 \n" +
+	"\vdirectories\x18\v \x03(\tR\vdirectories\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x84\x01\n" +

@@ -31,6 +31,9 @@ const (
 	WorkloadType_WORKLOAD_TYPE_SERVICE WorkloadType = 1
 	// Runs until each index has succeeded once.
 	WorkloadType_WORKLOAD_TYPE_JOB WorkloadType = 2
+	// Runs when it is called: a pool of instances of a wasm module on each node
+	// that has it.
+	WorkloadType_WORKLOAD_TYPE_FUNCTION WorkloadType = 3
 )
 
 // Enum value maps for WorkloadType.
@@ -39,11 +42,13 @@ var (
 		0: "WORKLOAD_TYPE_UNSPECIFIED",
 		1: "WORKLOAD_TYPE_SERVICE",
 		2: "WORKLOAD_TYPE_JOB",
+		3: "WORKLOAD_TYPE_FUNCTION",
 	}
 	WorkloadType_value = map[string]int32{
 		"WORKLOAD_TYPE_UNSPECIFIED": 0,
 		"WORKLOAD_TYPE_SERVICE":     1,
 		"WORKLOAD_TYPE_JOB":         2,
+		"WORKLOAD_TYPE_FUNCTION":    3,
 	}
 )
 
@@ -193,12 +198,23 @@ func (TaskRole) EnumDescriptor() ([]byte, []int) {
 type Trigger int32
 
 const (
+	// A function's node finds out from the module; others: command.
 	Trigger_TRIGGER_UNSPECIFIED Trigger = 0
 	// _start runs once, as a process does.
 	Trigger_TRIGGER_COMMAND Trigger = 1
 	// _start runs once for each HTTP request, as a CGI program (RFC 3875), on
 	// the task's first port.
 	Trigger_TRIGGER_HTTP Trigger = 2
+	// Exported functions are called by name, with typed scalars.
+	Trigger_TRIGGER_CALL Trigger = 3
+	// Exported functions are called by name, as an Extism plugin's: bytes in,
+	// bytes out.
+	Trigger_TRIGGER_EXTISM Trigger = 4
+	// The http-wasm http_handler interface, on the task's first port.
+	Trigger_TRIGGER_HTTP_WASM Trigger = 5
+	// _start runs for long and serves the task's ports, which it finds as
+	// listening sockets from file descriptor 3 on.
+	Trigger_TRIGGER_SERVICE Trigger = 6
 )
 
 // Enum value maps for Trigger.
@@ -207,11 +223,19 @@ var (
 		0: "TRIGGER_UNSPECIFIED",
 		1: "TRIGGER_COMMAND",
 		2: "TRIGGER_HTTP",
+		3: "TRIGGER_CALL",
+		4: "TRIGGER_EXTISM",
+		5: "TRIGGER_HTTP_WASM",
+		6: "TRIGGER_SERVICE",
 	}
 	Trigger_value = map[string]int32{
 		"TRIGGER_UNSPECIFIED": 0,
 		"TRIGGER_COMMAND":     1,
 		"TRIGGER_HTTP":        2,
+		"TRIGGER_CALL":        3,
+		"TRIGGER_EXTISM":      4,
+		"TRIGGER_HTTP_WASM":   5,
+		"TRIGGER_SERVICE":     6,
 	}
 )
 
@@ -1035,9 +1059,11 @@ type Task struct {
 	Args []string  `protobuf:"bytes,5,rep,name=args,proto3" json:"args,omitempty"`
 	Env  []*EnvVar `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty"`
 	// Given to each run of a command on its standard input; at most 1 MiB.
-	Stdin         []byte     `protobuf:"bytes,7,opt,name=stdin,proto3" json:"stdin,omitempty"`
-	Resources     *Resources `protobuf:"bytes,8,opt,name=resources,proto3" json:"resources,omitempty"`
-	Ports         []*Port    `protobuf:"bytes,9,rep,name=ports,proto3" json:"ports,omitempty"`
+	Stdin     []byte     `protobuf:"bytes,7,opt,name=stdin,proto3" json:"stdin,omitempty"`
+	Resources *Resources `protobuf:"bytes,8,opt,name=resources,proto3" json:"resources,omitempty"`
+	Ports     []*Port    `protobuf:"bytes,9,rep,name=ports,proto3" json:"ports,omitempty"`
+	// What a wasm module sees of the node's files; without any, none.
+	Mounts        []*Mount `protobuf:"bytes,10,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1146,6 +1172,13 @@ func (x *Task) GetPorts() []*Port {
 	return nil
 }
 
+func (x *Task) GetMounts() []*Mount {
+	if x != nil {
+		return x.Mounts
+	}
+	return nil
+}
+
 type isTask_Source interface {
 	isTask_Source()
 }
@@ -1162,6 +1195,70 @@ func (*Task_Wasm) isTask_Source() {}
 
 func (*Task_Image) isTask_Source() {}
 
+// Mount shows a task a directory of its node.
+type Mount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of the directories that the node offers by name (NodeInfo.directories).
+	Directory string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
+	// Where the task finds it, such as /data.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// Default: read only.
+	Writable      bool `protobuf:"varint,3,opt,name=writable,proto3" json:"writable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mount) Reset() {
+	*x = Mount{}
+	mi := &file_dhow_v1_workload_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mount) ProtoMessage() {}
+
+func (x *Mount) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_workload_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mount.ProtoReflect.Descriptor instead.
+func (*Mount) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Mount) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *Mount) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Mount) GetWritable() bool {
+	if x != nil {
+		return x.Writable
+	}
+	return false
+}
+
 type WasmSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The module's digest, "sha256:" and 64 hexadecimal digits. A manifest may
@@ -1169,14 +1266,22 @@ type WasmSource struct {
 	Artifact string  `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
 	Trigger  Trigger `protobuf:"varint,2,opt,name=trigger,proto3,enum=dhow.v1.Trigger" json:"trigger,omitempty"`
 	// The file the module came from, for people.
-	File          string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	File string `protobuf:"bytes,3,opt,name=file,proto3" json:"file,omitempty"`
+	// Beside the task's CPU and memory.
+	Limits *WasmLimits `protobuf:"bytes,4,opt,name=limits,proto3" json:"limits,omitempty"`
+	// What the module may reach outside of itself. Default: nothing.
+	Host *HostPolicy `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
+	// Of a function.
+	Pool *Pool `protobuf:"bytes,6,opt,name=pool,proto3" json:"pool,omitempty"`
+	// The function to call when a call names none.
+	Function      string `protobuf:"bytes,7,opt,name=function,proto3" json:"function,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WasmSource) Reset() {
 	*x = WasmSource{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[7]
+	mi := &file_dhow_v1_workload_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1293,7 @@ func (x *WasmSource) String() string {
 func (*WasmSource) ProtoMessage() {}
 
 func (x *WasmSource) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[7]
+	mi := &file_dhow_v1_workload_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1306,7 @@ func (x *WasmSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WasmSource.ProtoReflect.Descriptor instead.
 func (*WasmSource) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{7}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WasmSource) GetArtifact() string {
@@ -1225,6 +1330,346 @@ func (x *WasmSource) GetFile() string {
 	return ""
 }
 
+func (x *WasmSource) GetLimits() *WasmLimits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *WasmSource) GetHost() *HostPolicy {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *WasmSource) GetPool() *Pool {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
+func (x *WasmSource) GetFunction() string {
+	if x != nil {
+		return x.Function
+	}
+	return ""
+}
+
+// WasmLimits bound a run of a wasm module, or each call of a function.
+type WasmLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Instructions; 0: no limit.
+	Fuel uint64 `protobuf:"varint,1,opt,name=fuel,proto3" json:"fuel,omitempty"`
+	// Its share of the CPU among those that want it. Default 100, 1 to 10,000.
+	Weight uint32 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Bytes of stack, about. Default 16 MiB.
+	Stack uint64 `protobuf:"varint,3,opt,name=stack,proto3" json:"stack,omitempty"`
+	// How long a call, or a run of a command, may take. Default for calls 30 s,
+	// for commands none.
+	Timeout *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// Elements of all tables. Default 1,000,000.
+	Tables uint32 `protobuf:"varint,5,opt,name=tables,proto3" json:"tables,omitempty"`
+	// Files open at a time. Default 256.
+	Files         uint32 `protobuf:"varint,6,opt,name=files,proto3" json:"files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WasmLimits) Reset() {
+	*x = WasmLimits{}
+	mi := &file_dhow_v1_workload_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WasmLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WasmLimits) ProtoMessage() {}
+
+func (x *WasmLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_workload_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WasmLimits.ProtoReflect.Descriptor instead.
+func (*WasmLimits) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WasmLimits) GetFuel() uint64 {
+	if x != nil {
+		return x.Fuel
+	}
+	return 0
+}
+
+func (x *WasmLimits) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *WasmLimits) GetStack() uint64 {
+	if x != nil {
+		return x.Stack
+	}
+	return 0
+}
+
+func (x *WasmLimits) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *WasmLimits) GetTables() uint32 {
+	if x != nil {
+		return x.Tables
+	}
+	return 0
+}
+
+func (x *WasmLimits) GetFiles() uint32 {
+	if x != nil {
+		return x.Files
+	}
+	return 0
+}
+
+// HostPolicy is what a module's host functions may do for it.
+type HostPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where HTTP requests may go: hosts such as api.example.com,
+	// *.example.com, with a scheme or port in front or behind where only these
+	// are meant (https://api.example.com:8443).
+	Http   []string          `protobuf:"bytes,1,rep,name=http,proto3" json:"http,omitempty"`
+	Config map[string]string `protobuf:"bytes,2,rep,name=config,proto3" json:"config,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// As config, and never shown in logs.
+	Secrets map[string]string `protobuf:"bytes,3,rep,name=secrets,proto3" json:"secrets,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Kv      *KeyValue         `protobuf:"bytes,4,opt,name=kv,proto3" json:"kv,omitempty"`
+	// Functions of the same namespace that it may call; "*": all.
+	Invoke        []string `protobuf:"bytes,5,rep,name=invoke,proto3" json:"invoke,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostPolicy) Reset() {
+	*x = HostPolicy{}
+	mi := &file_dhow_v1_workload_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostPolicy) ProtoMessage() {}
+
+func (x *HostPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_workload_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostPolicy.ProtoReflect.Descriptor instead.
+func (*HostPolicy) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *HostPolicy) GetHttp() []string {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
+func (x *HostPolicy) GetConfig() map[string]string {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *HostPolicy) GetSecrets() map[string]string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+func (x *HostPolicy) GetKv() *KeyValue {
+	if x != nil {
+		return x.Kv
+	}
+	return nil
+}
+
+func (x *HostPolicy) GetInvoke() []string {
+	if x != nil {
+		return x.Invoke
+	}
+	return nil
+}
+
+// KeyValue is a small store that survives restarts of the module.
+type KeyValue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workloads of a namespace that name the same store share it, on each node.
+	Store string `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	// Bytes it may hold. Default 16 MiB.
+	MaxBytes      uint64 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyValue) Reset() {
+	*x = KeyValue{}
+	mi := &file_dhow_v1_workload_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyValue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyValue) ProtoMessage() {}
+
+func (x *KeyValue) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_workload_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyValue.ProtoReflect.Descriptor instead.
+func (*KeyValue) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *KeyValue) GetStore() string {
+	if x != nil {
+		return x.Store
+	}
+	return ""
+}
+
+func (x *KeyValue) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+// Pool is how many copies of a function's module a node keeps for an instance.
+type Pool struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Calls at a time. Default 4, at most 1,000.
+	Concurrency uint32 `protobuf:"varint,1,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// Calls that wait for one of these; more are refused. Default 64.
+	Queue *uint32 `protobuf:"varint,2,opt,name=queue,proto3,oneof" json:"queue,omitempty"`
+	// Copies that are kept ready while there are no calls. Default 0.
+	MinIdle uint32 `protobuf:"varint,3,opt,name=min_idle,json=minIdle,proto3" json:"min_idle,omitempty"`
+	// How long others are kept. Default 1 min.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// After so many calls a copy is replaced; 1: each call has a fresh one.
+	// Default 0: never.
+	MaxCalls      uint32 `protobuf:"varint,5,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pool) Reset() {
+	*x = Pool{}
+	mi := &file_dhow_v1_workload_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pool) ProtoMessage() {}
+
+func (x *Pool) ProtoReflect() protoreflect.Message {
+	mi := &file_dhow_v1_workload_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pool.ProtoReflect.Descriptor instead.
+func (*Pool) Descriptor() ([]byte, []int) {
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Pool) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Pool) GetQueue() uint32 {
+	if x != nil && x.Queue != nil {
+		return *x.Queue
+	}
+	return 0
+}
+
+func (x *Pool) GetMinIdle() uint32 {
+	if x != nil {
+		return x.MinIdle
+	}
+	return 0
+}
+
+func (x *Pool) GetIdleTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.IdleTimeout
+	}
+	return nil
+}
+
+func (x *Pool) GetMaxCalls() uint32 {
+	if x != nil {
+		return x.MaxCalls
+	}
+	return 0
+}
+
 type ImageSource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// An OCI reference.
@@ -1237,7 +1682,7 @@ type ImageSource struct {
 
 func (x *ImageSource) Reset() {
 	*x = ImageSource{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[8]
+	mi := &file_dhow_v1_workload_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1694,7 @@ func (x *ImageSource) String() string {
 func (*ImageSource) ProtoMessage() {}
 
 func (x *ImageSource) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[8]
+	mi := &file_dhow_v1_workload_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1707,7 @@ func (x *ImageSource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageSource.ProtoReflect.Descriptor instead.
 func (*ImageSource) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{8}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ImageSource) GetRef() string {
@@ -1289,7 +1734,7 @@ type EnvVar struct {
 
 func (x *EnvVar) Reset() {
 	*x = EnvVar{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[9]
+	mi := &file_dhow_v1_workload_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1301,7 +1746,7 @@ func (x *EnvVar) String() string {
 func (*EnvVar) ProtoMessage() {}
 
 func (x *EnvVar) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[9]
+	mi := &file_dhow_v1_workload_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1314,7 +1759,7 @@ func (x *EnvVar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVar.ProtoReflect.Descriptor instead.
 func (*EnvVar) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{9}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnvVar) GetName() string {
@@ -1343,7 +1788,7 @@ type Resources struct {
 
 func (x *Resources) Reset() {
 	*x = Resources{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[10]
+	mi := &file_dhow_v1_workload_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1355,7 +1800,7 @@ func (x *Resources) String() string {
 func (*Resources) ProtoMessage() {}
 
 func (x *Resources) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[10]
+	mi := &file_dhow_v1_workload_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1368,7 +1813,7 @@ func (x *Resources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resources.ProtoReflect.Descriptor instead.
 func (*Resources) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{10}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Resources) GetRequests() *ResourceList {
@@ -1398,7 +1843,7 @@ type ResourceList struct {
 
 func (x *ResourceList) Reset() {
 	*x = ResourceList{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[11]
+	mi := &file_dhow_v1_workload_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1855,7 @@ func (x *ResourceList) String() string {
 func (*ResourceList) ProtoMessage() {}
 
 func (x *ResourceList) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[11]
+	mi := &file_dhow_v1_workload_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1868,7 @@ func (x *ResourceList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceList.ProtoReflect.Descriptor instead.
 func (*ResourceList) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{11}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResourceList) GetCpu() uint64 {
@@ -1454,7 +1899,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[12]
+	mi := &file_dhow_v1_workload_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1911,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[12]
+	mi := &file_dhow_v1_workload_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1924,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{12}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Port) GetName() string {
@@ -1523,7 +1968,7 @@ type RestartPolicy struct {
 
 func (x *RestartPolicy) Reset() {
 	*x = RestartPolicy{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[13]
+	mi := &file_dhow_v1_workload_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1535,7 +1980,7 @@ func (x *RestartPolicy) String() string {
 func (*RestartPolicy) ProtoMessage() {}
 
 func (x *RestartPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[13]
+	mi := &file_dhow_v1_workload_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1548,7 +1993,7 @@ func (x *RestartPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartPolicy.ProtoReflect.Descriptor instead.
 func (*RestartPolicy) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{13}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestartPolicy) GetMode() RestartMode {
@@ -1597,7 +2042,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[14]
+	mi := &file_dhow_v1_workload_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +2054,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[14]
+	mi := &file_dhow_v1_workload_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +2067,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{14}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Placement) GetStrategy() PlacementStrategy {
@@ -1652,7 +2097,7 @@ type Constraint struct {
 
 func (x *Constraint) Reset() {
 	*x = Constraint{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[15]
+	mi := &file_dhow_v1_workload_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +2109,7 @@ func (x *Constraint) String() string {
 func (*Constraint) ProtoMessage() {}
 
 func (x *Constraint) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[15]
+	mi := &file_dhow_v1_workload_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +2122,7 @@ func (x *Constraint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Constraint.ProtoReflect.Descriptor instead.
 func (*Constraint) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{15}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Constraint) GetLabel() string {
@@ -1713,7 +2158,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[16]
+	mi := &file_dhow_v1_workload_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +2170,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[16]
+	mi := &file_dhow_v1_workload_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +2183,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{16}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Instance) GetMeta() *Meta {
@@ -1797,7 +2242,7 @@ type InstanceSpec struct {
 
 func (x *InstanceSpec) Reset() {
 	*x = InstanceSpec{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[17]
+	mi := &file_dhow_v1_workload_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +2254,7 @@ func (x *InstanceSpec) String() string {
 func (*InstanceSpec) ProtoMessage() {}
 
 func (x *InstanceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[17]
+	mi := &file_dhow_v1_workload_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +2267,7 @@ func (x *InstanceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceSpec.ProtoReflect.Descriptor instead.
 func (*InstanceSpec) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{17}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *InstanceSpec) GetWorkload() string {
@@ -1944,7 +2389,7 @@ type InstanceStatus struct {
 
 func (x *InstanceStatus) Reset() {
 	*x = InstanceStatus{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[18]
+	mi := &file_dhow_v1_workload_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1956,7 +2401,7 @@ func (x *InstanceStatus) String() string {
 func (*InstanceStatus) ProtoMessage() {}
 
 func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[18]
+	mi := &file_dhow_v1_workload_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1969,7 +2414,7 @@ func (x *InstanceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InstanceStatus.ProtoReflect.Descriptor instead.
 func (*InstanceStatus) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{18}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *InstanceStatus) GetState() InstanceState {
@@ -2054,7 +2499,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[19]
+	mi := &file_dhow_v1_workload_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2511,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[19]
+	mi := &file_dhow_v1_workload_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2524,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{19}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TaskStatus) GetName() string {
@@ -2156,7 +2601,7 @@ type PortStatus struct {
 
 func (x *PortStatus) Reset() {
 	*x = PortStatus{}
-	mi := &file_dhow_v1_workload_proto_msgTypes[20]
+	mi := &file_dhow_v1_workload_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2613,7 @@ func (x *PortStatus) String() string {
 func (*PortStatus) ProtoMessage() {}
 
 func (x *PortStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_dhow_v1_workload_proto_msgTypes[20]
+	mi := &file_dhow_v1_workload_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2626,7 @@ func (x *PortStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortStatus.ProtoReflect.Descriptor instead.
 func (*PortStatus) Descriptor() ([]byte, []int) {
-	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{20}
+	return file_dhow_v1_workload_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PortStatus) GetName() string {
@@ -2247,7 +2692,7 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\x06labels\x18\x05 \x03(\v2\x1d.dhow.v1.Template.LabelsEntryR\x06labels\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc8\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf0\x02\n" +
 	"\x04Task\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x11.dhow.v1.TaskRoleR\x04role\x12)\n" +
@@ -2257,13 +2702,54 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\x03env\x18\x06 \x03(\v2\x0f.dhow.v1.EnvVarR\x03env\x12\x14\n" +
 	"\x05stdin\x18\a \x01(\fR\x05stdin\x120\n" +
 	"\tresources\x18\b \x01(\v2\x12.dhow.v1.ResourcesR\tresources\x12#\n" +
-	"\x05ports\x18\t \x03(\v2\r.dhow.v1.PortR\x05portsB\b\n" +
-	"\x06source\"h\n" +
+	"\x05ports\x18\t \x03(\v2\r.dhow.v1.PortR\x05ports\x12&\n" +
+	"\x06mounts\x18\n" +
+	" \x03(\v2\x0e.dhow.v1.MountR\x06mountsB\b\n" +
+	"\x06source\"U\n" +
+	"\x05Mount\x12\x1c\n" +
+	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1a\n" +
+	"\bwritable\x18\x03 \x01(\bR\bwritable\"\xfd\x01\n" +
 	"\n" +
 	"WasmSource\x12\x1a\n" +
 	"\bartifact\x18\x01 \x01(\tR\bartifact\x12*\n" +
 	"\atrigger\x18\x02 \x01(\x0e2\x10.dhow.v1.TriggerR\atrigger\x12\x12\n" +
-	"\x04file\x18\x03 \x01(\tR\x04file\"9\n" +
+	"\x04file\x18\x03 \x01(\tR\x04file\x12+\n" +
+	"\x06limits\x18\x04 \x01(\v2\x13.dhow.v1.WasmLimitsR\x06limits\x12'\n" +
+	"\x04host\x18\x05 \x01(\v2\x13.dhow.v1.HostPolicyR\x04host\x12!\n" +
+	"\x04pool\x18\x06 \x01(\v2\r.dhow.v1.PoolR\x04pool\x12\x1a\n" +
+	"\bfunction\x18\a \x01(\tR\bfunction\"\xb1\x01\n" +
+	"\n" +
+	"WasmLimits\x12\x12\n" +
+	"\x04fuel\x18\x01 \x01(\x04R\x04fuel\x12\x16\n" +
+	"\x06weight\x18\x02 \x01(\rR\x06weight\x12\x14\n" +
+	"\x05stack\x18\x03 \x01(\x04R\x05stack\x123\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x16\n" +
+	"\x06tables\x18\x05 \x01(\rR\x06tables\x12\x14\n" +
+	"\x05files\x18\x06 \x01(\rR\x05files\"\xc7\x02\n" +
+	"\n" +
+	"HostPolicy\x12\x12\n" +
+	"\x04http\x18\x01 \x03(\tR\x04http\x127\n" +
+	"\x06config\x18\x02 \x03(\v2\x1f.dhow.v1.HostPolicy.ConfigEntryR\x06config\x12:\n" +
+	"\asecrets\x18\x03 \x03(\v2 .dhow.v1.HostPolicy.SecretsEntryR\asecrets\x12!\n" +
+	"\x02kv\x18\x04 \x01(\v2\x11.dhow.v1.KeyValueR\x02kv\x12\x16\n" +
+	"\x06invoke\x18\x05 \x03(\tR\x06invoke\x1a9\n" +
+	"\vConfigEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
+	"\fSecretsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
+	"\bKeyValue\x12\x14\n" +
+	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\"\xc3\x01\n" +
+	"\x04Pool\x12 \n" +
+	"\vconcurrency\x18\x01 \x01(\rR\vconcurrency\x12\x19\n" +
+	"\x05queue\x18\x02 \x01(\rH\x00R\x05queue\x88\x01\x01\x12\x19\n" +
+	"\bmin_idle\x18\x03 \x01(\rR\aminIdle\x12<\n" +
+	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12\x1b\n" +
+	"\tmax_calls\x18\x05 \x01(\rR\bmaxCallsB\b\n" +
+	"\x06_queue\"9\n" +
 	"\vImageSource\x12\x10\n" +
 	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x18\n" +
 	"\aruntime\x18\x02 \x01(\tR\aruntime\"2\n" +
@@ -2349,11 +2835,12 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\n" +
 	"PortStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress*_\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress*{\n" +
 	"\fWorkloadType\x12\x1d\n" +
 	"\x19WORKLOAD_TYPE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15WORKLOAD_TYPE_SERVICE\x10\x01\x12\x15\n" +
-	"\x11WORKLOAD_TYPE_JOB\x10\x02*\xbe\x01\n" +
+	"\x11WORKLOAD_TYPE_JOB\x10\x02\x12\x1a\n" +
+	"\x16WORKLOAD_TYPE_FUNCTION\x10\x03*\xbe\x01\n" +
 	"\rWorkloadPhase\x12\x1e\n" +
 	"\x1aWORKLOAD_PHASE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aWORKLOAD_PHASE_PROGRESSING\x10\x01\x12\x18\n" +
@@ -2365,11 +2852,15 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\x15TASK_ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eTASK_ROLE_MAIN\x10\x01\x12\x12\n" +
 	"\x0eTASK_ROLE_INIT\x10\x02\x12\x15\n" +
-	"\x11TASK_ROLE_SIDECAR\x10\x03*I\n" +
+	"\x11TASK_ROLE_SIDECAR\x10\x03*\x9b\x01\n" +
 	"\aTrigger\x12\x17\n" +
 	"\x13TRIGGER_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fTRIGGER_COMMAND\x10\x01\x12\x10\n" +
-	"\fTRIGGER_HTTP\x10\x02*y\n" +
+	"\fTRIGGER_HTTP\x10\x02\x12\x10\n" +
+	"\fTRIGGER_CALL\x10\x03\x12\x12\n" +
+	"\x0eTRIGGER_EXTISM\x10\x04\x12\x15\n" +
+	"\x11TRIGGER_HTTP_WASM\x10\x05\x12\x13\n" +
+	"\x0fTRIGGER_SERVICE\x10\x06*y\n" +
 	"\vRestartMode\x12\x1c\n" +
 	"\x18RESTART_MODE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13RESTART_MODE_ALWAYS\x10\x01\x12\x1b\n" +
@@ -2413,7 +2904,7 @@ func file_dhow_v1_workload_proto_rawDescGZIP() []byte {
 }
 
 var file_dhow_v1_workload_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
-var file_dhow_v1_workload_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_dhow_v1_workload_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_dhow_v1_workload_proto_goTypes = []any{
 	(WorkloadType)(0),             // 0: dhow.v1.WorkloadType
 	(WorkloadPhase)(0),            // 1: dhow.v1.WorkloadPhase
@@ -2431,78 +2922,94 @@ var file_dhow_v1_workload_proto_goTypes = []any{
 	(*Revision)(nil),              // 13: dhow.v1.Revision
 	(*Template)(nil),              // 14: dhow.v1.Template
 	(*Task)(nil),                  // 15: dhow.v1.Task
-	(*WasmSource)(nil),            // 16: dhow.v1.WasmSource
-	(*ImageSource)(nil),           // 17: dhow.v1.ImageSource
-	(*EnvVar)(nil),                // 18: dhow.v1.EnvVar
-	(*Resources)(nil),             // 19: dhow.v1.Resources
-	(*ResourceList)(nil),          // 20: dhow.v1.ResourceList
-	(*Port)(nil),                  // 21: dhow.v1.Port
-	(*RestartPolicy)(nil),         // 22: dhow.v1.RestartPolicy
-	(*Placement)(nil),             // 23: dhow.v1.Placement
-	(*Constraint)(nil),            // 24: dhow.v1.Constraint
-	(*Instance)(nil),              // 25: dhow.v1.Instance
-	(*InstanceSpec)(nil),          // 26: dhow.v1.InstanceSpec
-	(*InstanceStatus)(nil),        // 27: dhow.v1.InstanceStatus
-	(*TaskStatus)(nil),            // 28: dhow.v1.TaskStatus
-	(*PortStatus)(nil),            // 29: dhow.v1.PortStatus
-	nil,                           // 30: dhow.v1.Template.LabelsEntry
-	(*Meta)(nil),                  // 31: dhow.v1.Meta
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*Mount)(nil),                 // 16: dhow.v1.Mount
+	(*WasmSource)(nil),            // 17: dhow.v1.WasmSource
+	(*WasmLimits)(nil),            // 18: dhow.v1.WasmLimits
+	(*HostPolicy)(nil),            // 19: dhow.v1.HostPolicy
+	(*KeyValue)(nil),              // 20: dhow.v1.KeyValue
+	(*Pool)(nil),                  // 21: dhow.v1.Pool
+	(*ImageSource)(nil),           // 22: dhow.v1.ImageSource
+	(*EnvVar)(nil),                // 23: dhow.v1.EnvVar
+	(*Resources)(nil),             // 24: dhow.v1.Resources
+	(*ResourceList)(nil),          // 25: dhow.v1.ResourceList
+	(*Port)(nil),                  // 26: dhow.v1.Port
+	(*RestartPolicy)(nil),         // 27: dhow.v1.RestartPolicy
+	(*Placement)(nil),             // 28: dhow.v1.Placement
+	(*Constraint)(nil),            // 29: dhow.v1.Constraint
+	(*Instance)(nil),              // 30: dhow.v1.Instance
+	(*InstanceSpec)(nil),          // 31: dhow.v1.InstanceSpec
+	(*InstanceStatus)(nil),        // 32: dhow.v1.InstanceStatus
+	(*TaskStatus)(nil),            // 33: dhow.v1.TaskStatus
+	(*PortStatus)(nil),            // 34: dhow.v1.PortStatus
+	nil,                           // 35: dhow.v1.Template.LabelsEntry
+	nil,                           // 36: dhow.v1.HostPolicy.ConfigEntry
+	nil,                           // 37: dhow.v1.HostPolicy.SecretsEntry
+	(*Meta)(nil),                  // 38: dhow.v1.Meta
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
 }
 var file_dhow_v1_workload_proto_depIdxs = []int32{
-	31, // 0: dhow.v1.Namespace.meta:type_name -> dhow.v1.Meta
-	31, // 1: dhow.v1.Workload.meta:type_name -> dhow.v1.Meta
+	38, // 0: dhow.v1.Namespace.meta:type_name -> dhow.v1.Meta
+	38, // 1: dhow.v1.Workload.meta:type_name -> dhow.v1.Meta
 	11, // 2: dhow.v1.Workload.spec:type_name -> dhow.v1.WorkloadSpec
 	12, // 3: dhow.v1.Workload.status:type_name -> dhow.v1.WorkloadStatus
 	0,  // 4: dhow.v1.WorkloadSpec.type:type_name -> dhow.v1.WorkloadType
 	14, // 5: dhow.v1.WorkloadSpec.template:type_name -> dhow.v1.Template
-	32, // 6: dhow.v1.WorkloadSpec.lost_after:type_name -> google.protobuf.Duration
+	39, // 6: dhow.v1.WorkloadSpec.lost_after:type_name -> google.protobuf.Duration
 	1,  // 7: dhow.v1.WorkloadStatus.phase:type_name -> dhow.v1.WorkloadPhase
-	31, // 8: dhow.v1.Revision.meta:type_name -> dhow.v1.Meta
+	38, // 8: dhow.v1.Revision.meta:type_name -> dhow.v1.Meta
 	14, // 9: dhow.v1.Revision.template:type_name -> dhow.v1.Template
 	0,  // 10: dhow.v1.Revision.type:type_name -> dhow.v1.WorkloadType
 	15, // 11: dhow.v1.Template.tasks:type_name -> dhow.v1.Task
-	23, // 12: dhow.v1.Template.placement:type_name -> dhow.v1.Placement
-	22, // 13: dhow.v1.Template.restart:type_name -> dhow.v1.RestartPolicy
-	32, // 14: dhow.v1.Template.grace_period:type_name -> google.protobuf.Duration
-	30, // 15: dhow.v1.Template.labels:type_name -> dhow.v1.Template.LabelsEntry
+	28, // 12: dhow.v1.Template.placement:type_name -> dhow.v1.Placement
+	27, // 13: dhow.v1.Template.restart:type_name -> dhow.v1.RestartPolicy
+	39, // 14: dhow.v1.Template.grace_period:type_name -> google.protobuf.Duration
+	35, // 15: dhow.v1.Template.labels:type_name -> dhow.v1.Template.LabelsEntry
 	2,  // 16: dhow.v1.Task.role:type_name -> dhow.v1.TaskRole
-	16, // 17: dhow.v1.Task.wasm:type_name -> dhow.v1.WasmSource
-	17, // 18: dhow.v1.Task.image:type_name -> dhow.v1.ImageSource
-	18, // 19: dhow.v1.Task.env:type_name -> dhow.v1.EnvVar
-	19, // 20: dhow.v1.Task.resources:type_name -> dhow.v1.Resources
-	21, // 21: dhow.v1.Task.ports:type_name -> dhow.v1.Port
-	3,  // 22: dhow.v1.WasmSource.trigger:type_name -> dhow.v1.Trigger
-	20, // 23: dhow.v1.Resources.requests:type_name -> dhow.v1.ResourceList
-	20, // 24: dhow.v1.Resources.limits:type_name -> dhow.v1.ResourceList
-	4,  // 25: dhow.v1.RestartPolicy.mode:type_name -> dhow.v1.RestartMode
-	32, // 26: dhow.v1.RestartPolicy.backoff:type_name -> google.protobuf.Duration
-	32, // 27: dhow.v1.RestartPolicy.max_backoff:type_name -> google.protobuf.Duration
-	32, // 28: dhow.v1.RestartPolicy.reset_after:type_name -> google.protobuf.Duration
-	5,  // 29: dhow.v1.Placement.strategy:type_name -> dhow.v1.PlacementStrategy
-	24, // 30: dhow.v1.Placement.constraints:type_name -> dhow.v1.Constraint
-	6,  // 31: dhow.v1.Constraint.operator:type_name -> dhow.v1.ConstraintOperator
-	31, // 32: dhow.v1.Instance.meta:type_name -> dhow.v1.Meta
-	26, // 33: dhow.v1.Instance.spec:type_name -> dhow.v1.InstanceSpec
-	27, // 34: dhow.v1.Instance.status:type_name -> dhow.v1.InstanceStatus
-	20, // 35: dhow.v1.InstanceSpec.requests:type_name -> dhow.v1.ResourceList
-	7,  // 36: dhow.v1.InstanceSpec.desired:type_name -> dhow.v1.Desired
-	33, // 37: dhow.v1.InstanceSpec.lost_at:type_name -> google.protobuf.Timestamp
-	33, // 38: dhow.v1.InstanceSpec.not_before:type_name -> google.protobuf.Timestamp
-	8,  // 39: dhow.v1.InstanceStatus.state:type_name -> dhow.v1.InstanceState
-	28, // 40: dhow.v1.InstanceStatus.tasks:type_name -> dhow.v1.TaskStatus
-	29, // 41: dhow.v1.InstanceStatus.ports:type_name -> dhow.v1.PortStatus
-	33, // 42: dhow.v1.InstanceStatus.started_at:type_name -> google.protobuf.Timestamp
-	33, // 43: dhow.v1.InstanceStatus.finished_at:type_name -> google.protobuf.Timestamp
-	33, // 44: dhow.v1.TaskStatus.started_at:type_name -> google.protobuf.Timestamp
-	33, // 45: dhow.v1.TaskStatus.finished_at:type_name -> google.protobuf.Timestamp
-	33, // 46: dhow.v1.TaskStatus.restart_at:type_name -> google.protobuf.Timestamp
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	17, // 17: dhow.v1.Task.wasm:type_name -> dhow.v1.WasmSource
+	22, // 18: dhow.v1.Task.image:type_name -> dhow.v1.ImageSource
+	23, // 19: dhow.v1.Task.env:type_name -> dhow.v1.EnvVar
+	24, // 20: dhow.v1.Task.resources:type_name -> dhow.v1.Resources
+	26, // 21: dhow.v1.Task.ports:type_name -> dhow.v1.Port
+	16, // 22: dhow.v1.Task.mounts:type_name -> dhow.v1.Mount
+	3,  // 23: dhow.v1.WasmSource.trigger:type_name -> dhow.v1.Trigger
+	18, // 24: dhow.v1.WasmSource.limits:type_name -> dhow.v1.WasmLimits
+	19, // 25: dhow.v1.WasmSource.host:type_name -> dhow.v1.HostPolicy
+	21, // 26: dhow.v1.WasmSource.pool:type_name -> dhow.v1.Pool
+	39, // 27: dhow.v1.WasmLimits.timeout:type_name -> google.protobuf.Duration
+	36, // 28: dhow.v1.HostPolicy.config:type_name -> dhow.v1.HostPolicy.ConfigEntry
+	37, // 29: dhow.v1.HostPolicy.secrets:type_name -> dhow.v1.HostPolicy.SecretsEntry
+	20, // 30: dhow.v1.HostPolicy.kv:type_name -> dhow.v1.KeyValue
+	39, // 31: dhow.v1.Pool.idle_timeout:type_name -> google.protobuf.Duration
+	25, // 32: dhow.v1.Resources.requests:type_name -> dhow.v1.ResourceList
+	25, // 33: dhow.v1.Resources.limits:type_name -> dhow.v1.ResourceList
+	4,  // 34: dhow.v1.RestartPolicy.mode:type_name -> dhow.v1.RestartMode
+	39, // 35: dhow.v1.RestartPolicy.backoff:type_name -> google.protobuf.Duration
+	39, // 36: dhow.v1.RestartPolicy.max_backoff:type_name -> google.protobuf.Duration
+	39, // 37: dhow.v1.RestartPolicy.reset_after:type_name -> google.protobuf.Duration
+	5,  // 38: dhow.v1.Placement.strategy:type_name -> dhow.v1.PlacementStrategy
+	29, // 39: dhow.v1.Placement.constraints:type_name -> dhow.v1.Constraint
+	6,  // 40: dhow.v1.Constraint.operator:type_name -> dhow.v1.ConstraintOperator
+	38, // 41: dhow.v1.Instance.meta:type_name -> dhow.v1.Meta
+	31, // 42: dhow.v1.Instance.spec:type_name -> dhow.v1.InstanceSpec
+	32, // 43: dhow.v1.Instance.status:type_name -> dhow.v1.InstanceStatus
+	25, // 44: dhow.v1.InstanceSpec.requests:type_name -> dhow.v1.ResourceList
+	7,  // 45: dhow.v1.InstanceSpec.desired:type_name -> dhow.v1.Desired
+	40, // 46: dhow.v1.InstanceSpec.lost_at:type_name -> google.protobuf.Timestamp
+	40, // 47: dhow.v1.InstanceSpec.not_before:type_name -> google.protobuf.Timestamp
+	8,  // 48: dhow.v1.InstanceStatus.state:type_name -> dhow.v1.InstanceState
+	33, // 49: dhow.v1.InstanceStatus.tasks:type_name -> dhow.v1.TaskStatus
+	34, // 50: dhow.v1.InstanceStatus.ports:type_name -> dhow.v1.PortStatus
+	40, // 51: dhow.v1.InstanceStatus.started_at:type_name -> google.protobuf.Timestamp
+	40, // 52: dhow.v1.InstanceStatus.finished_at:type_name -> google.protobuf.Timestamp
+	40, // 53: dhow.v1.TaskStatus.started_at:type_name -> google.protobuf.Timestamp
+	40, // 54: dhow.v1.TaskStatus.finished_at:type_name -> google.protobuf.Timestamp
+	40, // 55: dhow.v1.TaskStatus.restart_at:type_name -> google.protobuf.Timestamp
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_dhow_v1_workload_proto_init() }
@@ -2516,14 +3023,15 @@ func file_dhow_v1_workload_proto_init() {
 		(*Task_Wasm)(nil),
 		(*Task_Image)(nil),
 	}
-	file_dhow_v1_workload_proto_msgTypes[13].OneofWrappers = []any{}
+	file_dhow_v1_workload_proto_msgTypes[12].OneofWrappers = []any{}
+	file_dhow_v1_workload_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dhow_v1_workload_proto_rawDesc), len(file_dhow_v1_workload_proto_rawDesc)),
 			NumEnums:      9,
-			NumMessages:   22,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

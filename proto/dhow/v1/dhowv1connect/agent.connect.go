@@ -40,6 +40,8 @@ const (
 	AgentServiceReportStatusProcedure = "/dhow.v1.AgentService/ReportStatus"
 	// AgentServiceAnswerProcedure is the fully-qualified name of the AgentService's Answer RPC.
 	AgentServiceAnswerProcedure = "/dhow.v1.AgentService/Answer"
+	// AgentServiceCallDataProcedure is the fully-qualified name of the AgentService's CallData RPC.
+	AgentServiceCallDataProcedure = "/dhow.v1.AgentService/CallData"
 )
 
 // AgentServiceClient is a client for the dhow.v1.AgentService service.
@@ -51,6 +53,8 @@ type AgentServiceClient interface {
 	ReportStatus(context.Context, *v1.ReportStatusRequest) (*v1.ReportStatusResponse, error)
 	// Answer carries what a server asked for through the session.
 	Answer(context.Context) (*connect.ClientStreamForClientSimple[v1.AnswerRequest, v1.AnswerResponse], error)
+	// CallData is the data of a call whose Ask says that there is more.
+	CallData(context.Context, *v1.CallDataRequest) (*v1.CallDataResponse, error)
 }
 
 // NewAgentServiceClient constructs a client for the dhow.v1.AgentService service. By default, it
@@ -82,6 +86,12 @@ func NewAgentServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(agentServiceMethods.ByName("Answer")),
 			connect.WithClientOptions(opts...),
 		),
+		callData: connect.NewClient[v1.CallDataRequest, v1.CallDataResponse](
+			httpClient,
+			baseURL+AgentServiceCallDataProcedure,
+			connect.WithSchema(agentServiceMethods.ByName("CallData")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -90,6 +100,7 @@ type agentServiceClient struct {
 	session      *connect.Client[v1.SessionRequest, v1.SessionResponse]
 	reportStatus *connect.Client[v1.ReportStatusRequest, v1.ReportStatusResponse]
 	answer       *connect.Client[v1.AnswerRequest, v1.AnswerResponse]
+	callData     *connect.Client[v1.CallDataRequest, v1.CallDataResponse]
 }
 
 // Session calls dhow.v1.AgentService.Session.
@@ -111,6 +122,15 @@ func (c *agentServiceClient) Answer(ctx context.Context) (*connect.ClientStreamF
 	return c.answer.CallClientStreamSimple(ctx)
 }
 
+// CallData calls dhow.v1.AgentService.CallData.
+func (c *agentServiceClient) CallData(ctx context.Context, req *v1.CallDataRequest) (*v1.CallDataResponse, error) {
+	response, err := c.callData.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // AgentServiceHandler is an implementation of the dhow.v1.AgentService service.
 type AgentServiceHandler interface {
 	// Session is the node's one long stream: hello and heartbeats up,
@@ -120,6 +140,8 @@ type AgentServiceHandler interface {
 	ReportStatus(context.Context, *v1.ReportStatusRequest) (*v1.ReportStatusResponse, error)
 	// Answer carries what a server asked for through the session.
 	Answer(context.Context, *connect.ClientStream[v1.AnswerRequest]) (*v1.AnswerResponse, error)
+	// CallData is the data of a call whose Ask says that there is more.
+	CallData(context.Context, *v1.CallDataRequest) (*v1.CallDataResponse, error)
 }
 
 // NewAgentServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -147,6 +169,12 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(agentServiceMethods.ByName("Answer")),
 		connect.WithHandlerOptions(opts...),
 	)
+	agentServiceCallDataHandler := connect.NewUnaryHandlerSimple(
+		AgentServiceCallDataProcedure,
+		svc.CallData,
+		connect.WithSchema(agentServiceMethods.ByName("CallData")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/dhow.v1.AgentService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AgentServiceSessionProcedure:
@@ -155,6 +183,8 @@ func NewAgentServiceHandler(svc AgentServiceHandler, opts ...connect.HandlerOpti
 			agentServiceReportStatusHandler.ServeHTTP(w, r)
 		case AgentServiceAnswerProcedure:
 			agentServiceAnswerHandler.ServeHTTP(w, r)
+		case AgentServiceCallDataProcedure:
+			agentServiceCallDataHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -174,4 +204,8 @@ func (UnimplementedAgentServiceHandler) ReportStatus(context.Context, *v1.Report
 
 func (UnimplementedAgentServiceHandler) Answer(context.Context, *connect.ClientStream[v1.AnswerRequest]) (*v1.AnswerResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("dhow.v1.AgentService.Answer is not implemented"))
+}
+
+func (UnimplementedAgentServiceHandler) CallData(context.Context, *v1.CallDataRequest) (*v1.CallDataResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("dhow.v1.AgentService.CallData is not implemented"))
 }
