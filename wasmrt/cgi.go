@@ -157,7 +157,7 @@ func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body i
 		out.interrupt(c.c.Now().Add(writeGrace))
 	})
 	exit, used, err := c.run(guest, Config{
-		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr, MemoryLimit: c.c.MemoryLimit,
+		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr, Limits: Limits{Memory: c.c.MemoryLimit},
 	})
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if !undo() {

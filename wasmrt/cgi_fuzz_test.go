@@ -79,7 +79,7 @@ func FuzzInspect(f *testing.F) {
 			t.Errorf("got %v and %v", o, err)
 		}
 		if o != nil {
-			_ = o.check(func(string) bool { return false })
+			_ = o.check(func(string, string) bool { return false })
 		}
 	})
 }

@@ -11,7 +11,10 @@ func Check(wasm []byte) error {
 	if err != nil {
 		return err
 	}
-	return o.check(func(name string) bool { return slices.Contains(preview1(), name) })
+	if err := o.check(func(module, name string) bool { return module == wasiModule && slices.Contains(preview1(), name) }); err != nil {
+		return err
+	}
+	return o.checkCommand()
 }
 
 // preview1 are the functions of wasi_snapshot_preview1.

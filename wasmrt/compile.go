@@ -18,7 +18,8 @@ type code struct {
 	engine   *Engine
 	digest   string
 	compiled wazero.CompiledModule
-	extra    int // references of wazero's that one more Close must drop
+	extra    int   // references of wazero's that one more Close must drop
+	noStart  error // why it cannot be run as a command; nil when it can
 	pages    uint64
 	image    *image // what its memory begins with; nil for zeros
 	weight   int64  // estimate of what it holds in memory
@@ -219,10 +220,10 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 	if err != nil {
 		return nil, err
 	}
-	if err := o.check(func(name string) bool { return e.provided[name] != nil }); err != nil {
+	if err := o.check(func(module, name string) bool { f, _ := e.functions(module); return f[name] != nil }); err != nil {
 		return nil, err
 	}
-	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm))}
+	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm)), noStart: o.checkCommand()}
 	wasm, c.image = imageOf(wasm, c.pages*pageSize)
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers())
 	if e.disk != nil {
@@ -265,18 +266,20 @@ func (e *Engine) translate(ctx context.Context, wasm []byte) (c wazero.CompiledM
 	return nil, &Error{Reason: ReasonBroken, Message: "the module is not valid", Err: err}
 }
 
-// checkTypes refuses imports whose types are not what preview 1 has.
+// checkTypes refuses imports whose types are not what the host has.
 func (e *Engine) checkTypes(c wazero.CompiledModule) error {
 	for _, f := range c.ImportedFunctions() {
-		_, name, _ := f.Import()
-		have := e.provided[name]
+		module, name, _ := f.Import()
+		all, _ := e.functions(module)
+		have := all[name]
 		if !slices.Equal(f.ParamTypes(), have.ParamTypes()) || !slices.Equal(f.ResultTypes(), have.ResultTypes()) {
-			return failf(ReasonUnknownImport, "the module imports %s.%s with other parameters or results than preview 1 has", wasiModule, printable(name))
+			return failf(ReasonUnknownImport, "the module imports %s.%s with other parameters or results than there are", printable(module), printable(name))
 		}
 	}
-	start := c.ExportedFunctions()["_start"]
-	if len(start.ParamTypes())+len(start.ResultTypes()) > 0 {
-		return failf(ReasonNoStart, "the module's _start has parameters or results; a command's has none")
+	for _, name := range []string{"_start", "_initialize"} {
+		if f := c.ExportedFunctions()[name]; f != nil && len(f.ParamTypes())+len(f.ResultTypes()) > 0 {
+			return failf(ReasonNoStart, "the module's %s has parameters or results; it should have none", name)
+		}
 	}
 	return nil
 }

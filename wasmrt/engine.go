@@ -29,6 +29,11 @@ type Options struct {
 	// Interpret runs guests without compiling them, some 40 times slower.
 	// Where the compiler does not support the machine this is always so.
 	Interpret bool
+	// MaxParallel is how many guests compute at a time. Default GOMAXPROCS.
+	MaxParallel int
+	// Host are the host modules that guests can import, beside WASI; see also
+	// Engine.Provide.
+	Host []HostModule
 	// Now is the clock that guests see. Default time.Now.
 	Now func() time.Time
 }
@@ -36,18 +41,20 @@ type Options struct {
 // Engine compiles modules and runs instances of them. It is safe for use by
 // many goroutines.
 type Engine struct {
-	o        Options
-	runtime  wazero.Runtime
-	cache    wazero.CompilationCache
-	disk     *diskCache
-	provided map[string]api.FunctionDefinition
-	start    time.Time // the guests' monotonic clock counts from here
-	gate     gate
+	o       Options
+	runtime wazero.Runtime
+	cache   wazero.CompilationCache
+	disk    *diskCache
+	start   time.Time // the guests' monotonic clock counts from here
+	gate    gate
+
+	providing sync.Mutex // held while a host module is made
 
 	mu        sync.Mutex
 	closed    bool
-	codes     map[string]*code // by digest: in use, or idle
-	idle      []*code          // least recently used first
+	provided  map[string]map[string]api.FunctionDefinition // host modules
+	codes     map[string]*code                             // by digest: in use, or idle
+	idle      []*code                                      // least recently used first
 	idleBytes int64
 	compiling map[string]*flight
 	instances map[*Instance]struct{}
@@ -74,7 +81,12 @@ func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing %s: %w", wasiModule, err), e.Close())
 	}
-	e.provided = provided
+	e.provided = map[string]map[string]api.FunctionDefinition{wasiModule: provided}
+	for _, m := range e.o.Host {
+		if err := e.Provide(m); err != nil {
+			return nil, errors.Join(err, e.Close())
+		}
+	}
 	return e, nil
 }
 

@@ -19,6 +19,9 @@ const (
 	ReasonUnreadable    = "ModuleUnreadable"
 	ReasonNoMapping     = "OutOfHostMemory"
 	ReasonClosed        = "EngineClosed"
+	ReasonNoExport      = "NoSuchFunction"
+	ReasonBadCall       = "BadCall"
+	ReasonInUse         = "InstanceInUse"
 )
 
 // Error is why a module cannot be compiled or started.

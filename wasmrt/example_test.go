@@ -28,11 +28,11 @@ func Example() {
 	ctx, cancel := context.WithTimeout(ctx, time.Second) // interrupts the guest
 	defer cancel()
 	exit, err := module.Run(ctx, wasmrt.Config{
-		Args:        []string{"wordcount"},
-		Stdin:       strings.NewReader("one two two"),
-		Stdout:      os.Stdout,
-		Stderr:      os.Stderr,
-		MemoryLimit: 32 << 20,
+		Args:   []string{"wordcount"},
+		Stdin:  strings.NewReader("one two two"),
+		Stdout: os.Stdout,
+		Stderr: os.Stderr,
+		Limits: wasmrt.Limits{Memory: 32 << 20},
 	})
 	if err != nil {
 		log.Fatal(err)

@@ -69,7 +69,7 @@ func TestGuestsLeaveTheGate(t *testing.T) {
 		}
 	}
 	for range 3 * cap(e.gate) {
-		if _, err := m.Start(t.Context(), Config{MemoryLimit: 1}); err == nil {
+		if _, err := m.Start(t.Context(), Config{Limits: Limits{Memory: 1}}); err == nil {
 			t.Error("started without memory")
 		}
 	}

@@ -13,6 +13,9 @@ import (
 // wasiModule is where preview 1 imports come from.
 const wasiModule = "wasi_snapshot_preview1"
 
+// reservedModule is the meter's.
+const reservedModule = "dhow:meter"
+
 const pageSize = 64 << 10
 
 // Section ids and external kinds of the binary format that inspect looks at.
@@ -162,37 +165,45 @@ func looksLike(b []byte) string {
 	return ""
 }
 
-// check refuses what can never run here. provided tells which functions of
-// preview 1 there are.
-func (o *outline) check(provided func(name string) bool) error {
+// check refuses what can never run here. provided tells which functions of the
+// host there are.
+func (o *outline) check(provided func(module, name string) bool) error {
 	var unknown []string
+	wasi := false
 	for _, i := range o.imports {
 		switch {
 		case i.module == "wasi_unstable":
 			return failf(ReasonUnstable, "the module imports wasi_unstable, which is older than preview 1; build it again with a newer toolchain (target wasm32-wasi or wasip1)")
-		case i.module != wasiModule || i.kind != externFunc || !provided(i.name):
+		case i.kind != externFunc || !provided(i.module, i.name):
 			unknown = append(unknown, i.String())
+		case i.module == wasiModule:
+			wasi = true
 		}
 	}
 	if len(unknown) > 0 {
 		slices.Sort(unknown)
-		return failf(ReasonUnknownImport, "the module imports what this runtime does not have: %s; it has the functions of %s", list(slices.Compact(unknown)), wasiModule)
+		return failf(ReasonUnknownImport, "the module imports what this runtime does not have: %s; it has the functions of %s", named(slices.Compact(unknown)), wasiModule)
 	}
-	if kind, ok := o.exports["_start"]; !ok || kind != externFunc {
-		hint := "build it as a command, with a main function"
-		if _, ok := o.exports["_initialize"]; ok {
-			hint = "it exports _initialize, so it is a library (reactor): " + hint
-		}
-		return failf(ReasonNoStart, "the module exports no function _start; %s", hint)
-	}
-	if kind, ok := o.exports["memory"]; !ok || kind != externMemory || !o.hasMemory {
+	if kind, ok := o.exports["memory"]; wasi && (!ok || kind != externMemory || !o.hasMemory) {
 		return failf(ReasonNoMemory, "the module exports no memory named \"memory\", without which WASI cannot pass it anything")
 	}
 	return nil
 }
 
-// list names all of them, up to a length that an error may have.
-func list(names []string) string {
+// checkCommand refuses what cannot be run as a command.
+func (o *outline) checkCommand() error {
+	if kind, ok := o.exports["_start"]; ok && kind == externFunc {
+		return nil
+	}
+	hint := "build it as a command, with a main function"
+	if _, ok := o.exports["_initialize"]; ok {
+		hint = "it exports _initialize, so it is a library (reactor): " + hint
+	}
+	return failf(ReasonNoStart, "the module exports no function _start; %s", hint)
+}
+
+// named names all of them, up to a length that an error may have.
+func named(names []string) string {
 	const most = 200
 	if len(names) <= most {
 		return strings.Join(names, ", ")

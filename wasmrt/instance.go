@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	goruntime "runtime"
 	"strings"
 	"sync"
@@ -31,9 +32,14 @@ type Config struct {
 	// called from the guest's goroutine, one write at a time, and must not
 	// keep what they are given.
 	Stdout, Stderr io.Writer
-	// MemoryLimit is in bytes, rounded down to pages of 64 KiB. 0 leaves the
-	// module's own maximum, at most 4 GiB.
-	MemoryLimit uint64
+	Limits         Limits
+	// Mounts are the directories that the guest can open.
+	Mounts []Mount
+	// Listeners are the guest's from file descriptor 3 on, before the mounts.
+	Listeners []net.Listener
+	// Notify is told each kind of notice once; may be nil. It is called from
+	// the guest's goroutine and has to be quick.
+	Notify func(Notice)
 }
 
 // Reasons of an Exit.
@@ -42,13 +48,19 @@ const (
 	StoppedReason     = "Stopped"
 	TrappedReason     = "Trapped"
 	OutOfMemoryReason = "OutOfMemory"
+	OutOfFuelReason   = "OutOfFuel"
+	TimedOutReason    = "TimedOut"
+	StackReason       = "StackOverflow"
 )
 
 // Exit codes of guests that did not choose one, as shells give them to
-// processes that end by SIGTERM and SIGABRT.
+// processes that end by SIGTERM, SIGABRT, SIGXCPU, timeout(1) and SIGSEGV.
 const (
-	StoppedCode = 143
-	TrappedCode = 134
+	StoppedCode   = 143
+	TrappedCode   = 134
+	OutOfFuelCode = 152
+	TimedOutCode  = 124
+	StackCode     = 139
 )
 
 // Exit is how a run ended.
@@ -84,6 +96,9 @@ type Instance struct {
 // Run runs the module's _start and returns when it has ended. Cancelling ctx
 // interrupts the guest. The error is an *Error when the guest could not start.
 func (m *Module) Run(ctx context.Context, c Config) (Exit, error) {
+	if m.code.noStart != nil {
+		return Exit{}, m.code.noStart
+	}
 	i, ctx, err := m.instantiate(ctx, c)
 	if err != nil {
 		return Exit{}, err
@@ -95,6 +110,9 @@ func (m *Module) Run(ctx context.Context, c Config) (Exit, error) {
 // Start is Run in the background. The error is an *Error when the guest could
 // not start. Many starts at once happen one after another, a few at a time.
 func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
+	if m.code.noStart != nil {
+		return nil, m.code.noStart
+	}
 	leave, err := m.code.engine.gate.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -160,6 +178,14 @@ func (i *Instance) unblock() {
 	i.mu.Unlock()
 }
 
+// die ends the guest from inside a host function.
+func (i *Instance) die(e Exit, _ error) { panic(sys.NewExitError(e.Code)) }
+
+// notify tells the owner, once for each reason.
+func (i *Instance) notify(_, _ string) {}
+
+func instanceOf(ctx context.Context) *Instance { return ctx.Value(instanceKey{}).(*Instance) }
+
 func (i *Instance) wall() time.Time { return i.engine.o.Now() }
 
 // monotonic is the guest's monotonic clock: never 0, the same for all guests.
@@ -170,7 +196,7 @@ func (e *Engine) monotonic() time.Duration { return e.o.Now().Sub(e.start) + 1 }
 // instantiate makes the guest, and the context that it is to run in.
 func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.Context, error) {
 	e := m.code.engine
-	limit, err := m.code.memoryLimit(c.MemoryLimit)
+	limit, err := m.code.memoryLimit(c.Limits.Memory)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -167,14 +167,14 @@ func TestDeepRecursionEnds(t *testing.T) {
 func TestMemoryLimit(t *testing.T) {
 	const limit = 16 << 20
 	eachProbe(t, func(t *testing.T, m *wasmrt.Module) {
-		exit, out, _ := run(t, m, wasmrt.Config{MemoryLimit: limit}, "grow")
+		exit, out, _ := run(t, m, wasmrt.Config{Limits: wasmrt.Limits{Memory: limit}}, "grow")
 		if exit.Reason != wasmrt.OutOfMemoryReason || exit.Code == 0 || !strings.Contains(exit.Message, strconv.Itoa(limit)) {
 			t.Errorf("exit is %+v", exit)
 		}
 		if n := strings.Count(out, "\n"); n == 0 || n >= 16 {
 			t.Errorf("got %d MiB of %d bytes", n, limit)
 		}
-		_, err := m.Start(t.Context(), wasmrt.Config{MemoryLimit: 64 << 10})
+		_, err := m.Start(t.Context(), wasmrt.Config{Limits: wasmrt.Limits{Memory: 64 << 10}})
 		if e, ok := errors.AsType[*wasmrt.Error](err); !ok || e.Reason != wasmrt.ReasonMemoryLimit || !e.Permanent() {
 			t.Errorf("a limit below the module's minimum gives %v", err)
 		}

@@ -40,7 +40,7 @@ func (a *app) runModule(cmd *cobra.Command, args, env []string, memory string) e
 		conf.Env = append(conf.Env, v.GetName()+"="+v.GetValue())
 	}
 	if memory != "" {
-		if conf.MemoryLimit, err = spec.ParseMemory(memory); err != nil {
+		if conf.Limits.Memory, err = spec.ParseMemory(memory); err != nil {
 			return spec.Errorf(spec.CodeInvalid, "--memory: %w", err)
 		}
 	}

@@ -123,12 +123,12 @@ type command struct {
 
 func (t *run) startCommand(task *runtime.Task) (guest, error) {
 	i, err := t.module.Start(t.r.ctx, wasmrt.Config{
-		Args:        arguments(task),
-		Env:         environment(task),
-		Stdin:       input(task),
-		Stdout:      task.Stdout,
-		Stderr:      task.Stderr,
-		MemoryLimit: task.Spec.GetResources().GetLimits().GetMemory(),
+		Args:   arguments(task),
+		Env:    environment(task),
+		Stdin:  input(task),
+		Stdout: task.Stdout,
+		Stderr: task.Stderr,
+		Limits: wasmrt.Limits{Memory: task.Spec.GetResources().GetLimits().GetMemory()},
 	})
 	if err != nil {
 		return nil, explain(name(task.Spec.GetWasm()), err)

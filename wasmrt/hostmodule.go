@@ -1,0 +1,192 @@
+package wasmrt
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// ValueType is the type of a parameter or result, as the binary format has it.
+type ValueType byte
+
+// The types of values.
+const (
+	I32       ValueType = 0x7f
+	I64       ValueType = 0x7e
+	F32       ValueType = 0x7d
+	F64       ValueType = 0x7c
+	V128      ValueType = 0x7b
+	FuncRef   ValueType = 0x70
+	ExternRef ValueType = 0x6f
+)
+
+// String is the type's name in the text format.
+func (t ValueType) String() string {
+	switch t {
+	case I32:
+		return "i32"
+	case I64:
+		return "i64"
+	case F32:
+		return "f32"
+	case F64:
+		return "f64"
+	case V128:
+		return "v128"
+	case FuncRef:
+		return "funcref"
+	case ExternRef:
+		return "externref"
+	}
+	return fmt.Sprintf("type(%#x)", byte(t))
+}
+
+// HostModule is a set of functions that guests can import by the module's
+// name.
+type HostModule struct {
+	Name      string
+	Functions []HostFunction
+}
+
+// HostFunction is a function of the host. Params and Results are of I32, I64,
+// F32, F64 and ExternRef.
+type HostFunction struct {
+	Name            string
+	Params, Results []ValueType
+	// Blocks says that the function may wait: the guest's place on the CPU
+	// goes to others meanwhile. Such a function has to watch its context.
+	Blocks bool
+	// Call finds its parameters in the stack and leaves its results there,
+	// both from index 0 on. The context carries the values of the caller's,
+	// and is done when the guest is to end. A panic ends the guest as a trap.
+	Call func(ctx context.Context, c Caller, stack []uint64)
+}
+
+// Caller is the guest that called a host function. It is valid during the
+// call.
+type Caller struct {
+	instance *Instance
+	module   api.Module
+}
+
+// Instance is the guest's.
+func (c Caller) Instance() *Instance { return c.instance }
+
+// Memory is the guest's memory.
+func (c Caller) Memory() Memory { return Memory{c.module.Memory()} }
+
+// Call calls an exported function of the guest from inside a host function.
+// When it fails, so must the host function: by Caller.Fail, or by returning
+// soon, as the guest is at its end.
+func (c Caller) Call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
+	f := c.module.ExportedFunction(name)
+	if f == nil {
+		return nil, c.instance.noExport(name)
+	}
+	return f.Call(ctx, args...)
+}
+
+// Exit ends the guest on the spot as if it had called proc_exit. It does not
+// return.
+func (c Caller) Exit(code uint32) { c.instance.die(Exit{Code: code, Reason: ExitedReason}, nil) }
+
+// Fail ends the guest on the spot as a trap. It does not return.
+func (c Caller) Fail(err error) {
+	c.instance.die(Exit{Code: TrappedCode, Reason: TrappedReason, Message: err.Error()}, err)
+}
+
+// Memory is a guest's linear memory, seen from a host function.
+type Memory struct{ m api.Memory }
+
+// Read is a view of n bytes: what is written to it the guest sees. It is valid
+// until the guest runs again. False when these are not inside the memory.
+func (m Memory) Read(at, n uint32) ([]byte, bool) {
+	if m.m == nil {
+		return nil, false
+	}
+	return m.m.Read(at, n)
+}
+
+// Write copies b into the memory; false when there is no room.
+func (m Memory) Write(at uint32, b []byte) bool { return m.m != nil && m.m.Write(at, b) }
+
+// Size is in bytes.
+func (m Memory) Size() uint64 {
+	if m.m == nil {
+		return 0
+	}
+	return uint64(m.m.Size())
+}
+
+// Provide adds a host module, for the modules that are compiled from then on.
+func (e *Engine) Provide(m HostModule) error {
+	switch {
+	case m.Name == "" || m.Name == wasiModule || m.Name == reservedModule:
+		return failf(ReasonBadConfig, "a host module cannot be named %q", m.Name)
+	case len(m.Functions) == 0:
+		return failf(ReasonBadConfig, "the host module %s has no functions", m.Name)
+	}
+	e.providing.Lock()
+	defer e.providing.Unlock()
+	if _, ok := e.functions(m.Name); ok {
+		return failf(ReasonBadConfig, "there is a host module %s already", m.Name)
+	}
+	b := e.runtime.NewHostModuleBuilder(m.Name)
+	seen := map[string]bool{}
+	for _, f := range m.Functions {
+		if f.Name == "" || f.Call == nil || seen[f.Name] {
+			return failf(ReasonBadConfig, "the host module %s has a function %q without a name or body, or twice", m.Name, f.Name)
+		}
+		seen[f.Name] = true
+		b.NewFunctionBuilder().WithGoModuleFunction(f.adapt(), valueTypes(f.Params), valueTypes(f.Results)).Export(f.Name)
+	}
+	ctx := context.Background() //nolint:forbidigo // takes no time
+	c, err := b.Compile(ctx)
+	if err != nil {
+		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
+	}
+	if _, err := e.runtime.InstantiateModule(ctx, c, wazero.NewModuleConfig().WithName(m.Name)); err != nil {
+		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
+	}
+	e.offer(m.Name, c.ExportedFunctions())
+	return nil
+}
+
+// adapt makes wazero's form of it.
+func (f HostFunction) adapt() api.GoModuleFunction {
+	if !f.Blocks {
+		return api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
+			f.Call(ctx, Caller{instanceOf(ctx), mod}, stack)
+		})
+	}
+	return api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
+		i := instanceOf(ctx)
+		i.block()
+		f.Call(ctx, Caller{i, mod}, stack)
+		i.unblock() // not when it panics: the guest's end needs no CPU
+	})
+}
+
+// functions are those of a host module.
+func (e *Engine) functions(module string) (map[string]api.FunctionDefinition, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f, ok := e.provided[module]
+	return f, ok
+}
+
+func (e *Engine) offer(module string, f map[string]api.FunctionDefinition) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.provided[module] = f
+}
+
+func valueTypes(in []ValueType) []api.ValueType {
+	out := make([]api.ValueType, len(in))
+	for n, t := range in {
+		out[n] = api.ValueType(t)
+	}
+	return out
+}
