@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"connectrpc.com/connect"
@@ -72,9 +73,9 @@ func (h *Hub) Logs(ctx context.Context, node string, q *dhowv1.LogQuery, send fu
 func (h *Hub) open(id string, a *ask) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.sessions[a.node]
-	if s == nil {
-		return nil, spec.Errorf(spec.CodeUnavailable, "node %s is not connected to server %s", a.node, h.c.Server)
+	s, err := h.sessionOf(a.node)
+	if err != nil {
+		return nil, err
 	}
 	n := 0
 	for _, other := range h.asks {
@@ -89,6 +90,17 @@ func (h *Hub) open(id string, a *ask) (*session, error) {
 	return s, nil
 }
 
+// sessionOf finds the node's session. The hub's lock is held.
+func (h *Hub) sessionOf(node string) (*session, error) {
+	if s := h.sessions[node]; s != nil {
+		return s, nil
+	}
+	return nil, &spec.Error{
+		Code: spec.CodeUnavailable, Untouched: true,
+		Message: fmt.Sprintf("node %s is not connected to server %s", node, h.c.Server),
+	}
+}
+
 // close forgets a question, and tells the node unless it has finished.
 func (h *Hub) close(id string, s *session, finished bool) {
 	h.mu.Lock()
@@ -100,14 +112,16 @@ func (h *Hub) close(id string, s *session, finished bool) {
 }
 
 // ask has the sender pass a question on. A question that was not passed on yet
-// and is cancelled is dropped, so what waits is bounded by maxAsks.
+// and is cancelled is dropped, so what waits is bounded by what is open.
 func (s *session) ask(a *dhowv1.Ask) {
 	s.mu.Lock()
-	for i, waiting := range s.asks {
-		if a.GetCancel() && waiting.GetId() == a.GetId() {
-			s.asks = append(s.asks[:i:i], s.asks[i+1:]...)
-			s.mu.Unlock()
-			return
+	if a.GetCancel() {
+		for i, waiting := range s.asks {
+			if waiting.GetId() == a.GetId() {
+				s.asks = append(s.asks[:i:i], s.asks[i+1:]...)
+				s.mu.Unlock()
+				return
+			}
 		}
 	}
 	s.asks = append(s.asks, a)
@@ -142,6 +156,9 @@ func (h *Hub) Answer(ctx context.Context, in *connect.ClientStream[dhowv1.Answer
 	}
 	// A log that is followed may be silent for long.
 	wire.Arrived(ctx)
+	if q := h.questionOf(in.Msg().GetId(), caller.Node); q != nil {
+		return h.answerQuestion(in, q)
+	}
 	a, err := h.answered(in.Msg().GetId(), caller.Node)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,10 @@ type Hub struct {
 	mu       sync.RWMutex
 	sessions map[string]*session // by node
 	asks     map[string]*ask     // by id
+	// Questions whose answer is one message, by id, and the bytes of data that
+	// they hold.
+	questions map[string]*question
+	held      int
 	// settled: nodes had time to come back after this server's start, so a
 	// session that the state has and we do not have is over.
 	settled bool
@@ -45,7 +49,7 @@ func New(c Config) *Hub {
 	return &Hub{
 		c: c, recorder: newRecorder(c), reports: newReports(c, ended),
 		started: make(chan struct{}), ended: ended,
-		sessions: map[string]*session{}, asks: map[string]*ask{},
+		sessions: map[string]*session{}, asks: map[string]*ask{}, questions: map[string]*question{},
 	}
 }
 

@@ -47,6 +47,9 @@ type session struct {
 	beat  bool
 	// newest revision that was handed out.
 	revision uint64
+
+	// How many questions of one message it has. The hub's lock guards it.
+	questions int
 }
 
 // pending is the newest of an instance that the node was not yet sent.
@@ -81,7 +84,7 @@ func (h *Hub) Session(ctx context.Context, stream *connect.BidiStream[dhowv1.Ses
 	}
 	defer h.unregister(s)
 	beat := h.heartbeat()
-	go s.receive(stream)
+	go h.receive(s, stream)
 	err = stream.Send(&dhowv1.SessionResponse{Message: &dhowv1.SessionResponse_Welcome{Welcome: &dhowv1.Welcome{
 		Heartbeat: durationpb.New(beat), Timeout: durationpb.New(h.timeout(beat)), Servers: h.c.Servers(), Server: h.c.Server,
 	}}})
@@ -162,23 +165,33 @@ func (h *Hub) unregister(s *session) {
 	}
 }
 
-// receive reads heartbeats until the stream ends.
-func (s *session) receive(stream *connect.BidiStream[dhowv1.SessionRequest, dhowv1.SessionResponse]) {
+// receive reads heartbeats and answers until the stream ends.
+func (h *Hub) receive(s *session, stream *connect.BidiStream[dhowv1.SessionRequest, dhowv1.SessionResponse]) {
 	for {
 		m, err := stream.Receive()
 		if err != nil {
 			s.end(ended(s.node, err))
 			return
 		}
-		if m.GetHeartbeat() == nil {
+		switch m := m.GetMessage().(type) {
+		case *dhowv1.SessionRequest_Heartbeat:
+			s.mu.Lock()
+			s.beat = true
+			s.pongs = min(s.pongs+1, 2)
+			s.mu.Unlock()
+			s.poke()
+		case *dhowv1.SessionRequest_Answer:
+			// Nobody may wait for it any more: the node cannot know.
+			if q := h.questionOf(m.Answer.GetId(), s.node); q != nil {
+				q.take(m.Answer)
+			}
+		case *dhowv1.SessionRequest_Hello:
 			s.end(spec.Errorf(spec.CodeInvalid, "node %s sent a second hello in its session", s.node))
 			return
+		default:
+			s.end(spec.Errorf(spec.CodeInvalid, "node %s sent what this server does not know: it runs a newer dhow", s.node))
+			return
 		}
-		s.mu.Lock()
-		s.beat = true
-		s.pongs = min(s.pongs+1, 2)
-		s.mu.Unlock()
-		s.poke()
 	}
 }
 

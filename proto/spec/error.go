@@ -30,6 +30,8 @@ type Error struct {
 	Path    string // field path, such as spec.template.tasks[0].wasm; may be empty
 	Message string // what was wrong and, where it helps, what to do
 	Err     error  // the cause; may be nil
+	// Nothing was done: the same may be asked again, or elsewhere.
+	Untouched bool
 }
 
 // Error is for people: path, message and cause.
@@ -66,4 +68,11 @@ func CodeOf(err error) Code {
 		return e.Code
 	}
 	return CodeInternal
+}
+
+// Untouched tells whether an error says that nothing was done, so that the
+// same may be asked again, or elsewhere.
+func Untouched(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Untouched
 }

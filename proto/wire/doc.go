@@ -12,3 +12,8 @@ const ChunkSize = 256 << 10
 
 // ServersHeader of an answer lists all servers' API addresses, with commas.
 const ServersHeader = "Dhow-Servers"
+
+// SmallAnswer is how much data of a call, or of its answer, rides the node's
+// session in one message; more takes a stream of its own, so that it holds up
+// no heartbeat.
+const SmallAnswer = 32 << 10

@@ -86,7 +86,7 @@ func ToConnect(err error) *connect.Error {
 	code := spec.CodeOf(err)
 	out := connect.NewError(ConnectCode(code), err)
 	fields := fieldsOf(err, nil)
-	detail, derr := connect.NewErrorDetail(&dhowv1.ErrorDetail{Code: string(code), Fields: fields[:min(len(fields), maxFields)]})
+	detail, derr := connect.NewErrorDetail(&dhowv1.ErrorDetail{Code: string(code), Fields: fields[:min(len(fields), maxFields)], Untouched: spec.Untouched(err)})
 	if derr == nil {
 		out.AddDetail(detail)
 	}
@@ -133,7 +133,7 @@ func FromConnect(err error) error {
 		}
 		code := spec.Code(detail.GetCode())
 		if len(detail.GetFields()) == 0 {
-			return &spec.Error{Code: code, Message: ce.Message()}
+			return &spec.Error{Code: code, Message: ce.Message(), Untouched: detail.GetUntouched()}
 		}
 		var all []error
 		for _, f := range detail.GetFields() {

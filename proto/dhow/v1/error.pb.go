@@ -27,7 +27,9 @@ type ErrorDetail struct {
 	// A code of proto/spec.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	// What was wrong with which fields, where that is known.
-	Fields        []*FieldError `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	Fields []*FieldError `protobuf:"bytes,2,rep,name=fields,proto3" json:"fields,omitempty"`
+	// Nothing was done: the same may be asked again, or elsewhere.
+	Untouched     bool `protobuf:"varint,3,opt,name=untouched,proto3" json:"untouched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *ErrorDetail) GetFields() []*FieldError {
 		return x.Fields
 	}
 	return nil
+}
+
+func (x *ErrorDetail) GetUntouched() bool {
+	if x != nil {
+		return x.Untouched
+	}
+	return false
 }
 
 // FieldError is about one field.
@@ -134,10 +143,11 @@ var File_dhow_v1_error_proto protoreflect.FileDescriptor
 
 const file_dhow_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x13dhow/v1/error.proto\x12\adhow.v1\"N\n" +
+	"\x13dhow/v1/error.proto\x12\adhow.v1\"l\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12+\n" +
-	"\x06fields\x18\x02 \x03(\v2\x13.dhow.v1.FieldErrorR\x06fields\":\n" +
+	"\x06fields\x18\x02 \x03(\v2\x13.dhow.v1.FieldErrorR\x06fields\x12\x1c\n" +
+	"\tuntouched\x18\x03 \x01(\bR\tuntouched\":\n" +
 	"\n" +
 	"FieldError\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +

@@ -37,7 +37,9 @@ type FunctionCall struct {
 	// What an HTTP function gets of it.
 	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
 	// From a server to a node: AgentService.CallData has the data.
-	More          bool `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
+	More bool `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
+	// How long it may take, at most. Default: the function's own limit alone.
+	Timeout       *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -112,6 +114,13 @@ func (x *FunctionCall) GetMore() bool {
 		return x.More
 	}
 	return false
+}
+
+func (x *FunctionCall) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
 }
 
 type Header struct {
@@ -612,14 +621,15 @@ var File_dhow_v1_function_proto protoreflect.FileDescriptor
 
 const file_dhow_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x16dhow/v1/function.proto\x12\adhow.v1\x1a\x12dhow/v1/meta.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb1\x01\n" +
+	"\x16dhow/v1/function.proto\x12\adhow.v1\x1a\x12dhow/v1/meta.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe6\x01\n" +
 	"\fFunctionCall\x12\x1e\n" +
 	"\x03ref\x18\x01 \x01(\v2\f.dhow.v1.RefR\x03ref\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x12\n" +
 	"\x04args\x18\x03 \x03(\tR\x04args\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12)\n" +
 	"\aheaders\x18\x05 \x03(\v2\x0f.dhow.v1.HeaderR\aheaders\x12\x12\n" +
-	"\x04more\x18\x06 \x01(\bR\x04more\"4\n" +
+	"\x04more\x18\x06 \x01(\bR\x04more\x123\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\"4\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"\xe2\x01\n" +
@@ -683,23 +693,24 @@ var file_dhow_v1_function_proto_goTypes = []any{
 var file_dhow_v1_function_proto_depIdxs = []int32{
 	10, // 0: dhow.v1.FunctionCall.ref:type_name -> dhow.v1.Ref
 	1,  // 1: dhow.v1.FunctionCall.headers:type_name -> dhow.v1.Header
-	1,  // 2: dhow.v1.FunctionResult.headers:type_name -> dhow.v1.Header
-	11, // 3: dhow.v1.FunctionResult.took:type_name -> google.protobuf.Duration
-	0,  // 4: dhow.v1.CallRequest.call:type_name -> dhow.v1.FunctionCall
-	2,  // 5: dhow.v1.CallResponse.result:type_name -> dhow.v1.FunctionResult
-	10, // 6: dhow.v1.FunctionsQuery.ref:type_name -> dhow.v1.Ref
-	6,  // 7: dhow.v1.FunctionList.functions:type_name -> dhow.v1.Function
-	5,  // 8: dhow.v1.FunctionsRequest.query:type_name -> dhow.v1.FunctionsQuery
-	6,  // 9: dhow.v1.FunctionsResponse.functions:type_name -> dhow.v1.Function
-	3,  // 10: dhow.v1.FunctionService.Call:input_type -> dhow.v1.CallRequest
-	8,  // 11: dhow.v1.FunctionService.Functions:input_type -> dhow.v1.FunctionsRequest
-	4,  // 12: dhow.v1.FunctionService.Call:output_type -> dhow.v1.CallResponse
-	9,  // 13: dhow.v1.FunctionService.Functions:output_type -> dhow.v1.FunctionsResponse
-	12, // [12:14] is the sub-list for method output_type
-	10, // [10:12] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 2: dhow.v1.FunctionCall.timeout:type_name -> google.protobuf.Duration
+	1,  // 3: dhow.v1.FunctionResult.headers:type_name -> dhow.v1.Header
+	11, // 4: dhow.v1.FunctionResult.took:type_name -> google.protobuf.Duration
+	0,  // 5: dhow.v1.CallRequest.call:type_name -> dhow.v1.FunctionCall
+	2,  // 6: dhow.v1.CallResponse.result:type_name -> dhow.v1.FunctionResult
+	10, // 7: dhow.v1.FunctionsQuery.ref:type_name -> dhow.v1.Ref
+	6,  // 8: dhow.v1.FunctionList.functions:type_name -> dhow.v1.Function
+	5,  // 9: dhow.v1.FunctionsRequest.query:type_name -> dhow.v1.FunctionsQuery
+	6,  // 10: dhow.v1.FunctionsResponse.functions:type_name -> dhow.v1.Function
+	3,  // 11: dhow.v1.FunctionService.Call:input_type -> dhow.v1.CallRequest
+	8,  // 12: dhow.v1.FunctionService.Functions:input_type -> dhow.v1.FunctionsRequest
+	4,  // 13: dhow.v1.FunctionService.Call:output_type -> dhow.v1.CallResponse
+	9,  // 14: dhow.v1.FunctionService.Functions:output_type -> dhow.v1.FunctionsResponse
+	13, // [13:15] is the sub-list for method output_type
+	11, // [11:13] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_dhow_v1_function_proto_init() }
