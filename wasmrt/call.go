@@ -56,7 +56,7 @@ func typesOf(in []api.ValueType) []ValueType {
 // The error is an *Error when the guest could not start, and an *ExitError when
 // it ended while it started.
 func (m *Module) New(ctx context.Context, c Config) (*Instance, error) {
-	i, _, err := m.instantiate(ctx, c)
+	i, _, err := m.instantiate(ctx, c, m.code.origin())
 	if err != nil {
 		return nil, err
 	}

@@ -183,7 +183,7 @@ func (c *CGI) run(ctx context.Context, config Config) (Exit, time.Duration, erro
 	size := int64(c.module.MinMemory()) //nolint:gosec // at most 4 GiB
 	c.stats.memory.Add(size)
 	defer c.stats.memory.Add(-size)
-	i, ctx, err := c.module.instantiate(ctx, config)
+	i, ctx, err := c.module.instantiate(ctx, config, c.module.code.origin())
 	if err != nil {
 		return Exit{}, 0, err
 	}

@@ -22,6 +22,7 @@ type code struct {
 	noStart  error // why it cannot be run as a command; nil when it can
 	pages    uint64
 	image    *image // what its memory begins with; nil for zeros
+	shape    *shaped
 	weight   int64  // estimate of what it holds in memory
 	refs     int    // of Modules and Instances; under engine.mu
 }
@@ -224,7 +225,10 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		return nil, err
 	}
 	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm)), noStart: o.checkCommand()}
-	wasm, c.image = imageOf(wasm, c.pages*pageSize)
+	if c.shape, err = shape(wasm); err != nil {
+		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the module's data", Err: err}
+	}
+	wasm, c.image = c.shape.wasm, c.shape.image
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers())
 	if e.disk != nil {
 		c.compiled, c.extra, err = e.disk.compile(digest, func() (wazero.CompiledModule, error) {

@@ -81,6 +81,8 @@ type Instance struct {
 	stdin  *input
 	module api.Module
 	cancel context.CancelFunc
+	// kernels are the guest's own instances of host modules' kernels.
+	kernels map[string]*Kernel
 	// leaveGate says that it is no fresh guest any more; nil for those that
 	// came in by another way.
 	leaveGate func()
@@ -99,7 +101,7 @@ func (m *Module) Run(ctx context.Context, c Config) (Exit, error) {
 	if m.code.noStart != nil {
 		return Exit{}, m.code.noStart
 	}
-	i, ctx, err := m.instantiate(ctx, c)
+	i, ctx, err := m.instantiate(ctx, c, m.code.origin())
 	if err != nil {
 		return Exit{}, err
 	}
@@ -117,7 +119,7 @@ func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, ctx, err := m.instantiate(ctx, c)
+	i, ctx, err := m.instantiate(ctx, c, m.code.origin())
 	if err != nil {
 		leave()
 		return nil, err
@@ -193,15 +195,16 @@ func (i *Instance) monotonic() time.Duration { return i.engine.monotonic() }
 
 func (e *Engine) monotonic() time.Duration { return e.o.Now().Sub(e.start) + 1 }
 
-// instantiate makes the guest, and the context that it is to run in.
-func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.Context, error) {
+// instantiate makes the guest, which begins as o is, and the context that it is
+// to run in.
+func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instance, context.Context, error) {
 	e := m.code.engine
-	limit, err := m.code.memoryLimit(c.Limits.Memory)
+	limit, err := memoryLimit(o.size, c.Limits.Memory)
 	if err != nil {
 		return nil, nil, err
 	}
 	i := &Instance{engine: e, code: m.code, done: make(chan struct{}), stdin: newInput(c.Stdin)}
-	if i.memory, err = newMemory(m.code.pages*pageSize, limit, m.code.image); err != nil {
+	if i.memory, err = newMemory(o.size, limit, o.image); err != nil {
 		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))
@@ -212,9 +215,16 @@ func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.
 		return nil, nil, err
 	}
 	i.started = e.o.Now()
+	if ctx, err = i.addKernels(ctx, m.code.compiled, limit); err != nil {
+		i.end()
+		return nil, nil, err
+	}
 	// wazero asks for a memory once: a module has at most one.
 	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return i.memory })
 	i.module, err = e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), m.code.compiled, i.moduleConfig(c))
+	if err == nil {
+		err = o.adopt(ctx, i.module, m.code.shape)
+	}
 	if err != nil {
 		stopped := ctx.Err()
 		i.end()
@@ -230,14 +240,14 @@ func (m *Module) instantiate(ctx context.Context, c Config) (*Instance, context.
 	return i, ctx, nil
 }
 
-// memoryLimit checks a limit against what the module needs from its start.
-func (c *code) memoryLimit(limit uint64) (uint64, error) {
+// memoryLimit checks a limit against what the guest needs from its start.
+func memoryLimit(need, limit uint64) (uint64, error) {
 	const most = 1 << 32
 	if limit == 0 || limit > most {
 		return most, nil
 	}
 	limit -= limit % pageSize
-	if need := c.pages * pageSize; need > limit {
+	if need > limit {
 		return 0, failf(ReasonMemoryLimit, "the module needs %d bytes of memory from its start, and the limit is %d: raise the limit", need, limit)
 	}
 	return limit, nil
@@ -317,6 +327,7 @@ func (i *Instance) end() {
 	if i.module != nil {
 		_ = i.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
 	}
+	i.closeKernels()
 	i.block() // stops the clock
 	i.memory.release()
 	i.engine.leave(i)

@@ -1,6 +1,7 @@
 package wasmrt
 
 import (
+	"context"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -22,17 +23,21 @@ func (c *code) origin() *origin {
 	return &origin{image: c.image, size: c.pages * pageSize}
 }
 
-// adopt gives a module just made, whose memory is mapped from o, the size and
-// the globals of o.
-func (o *origin) adopt(m api.Module, globals []global) error {
-	if mem := m.Memory(); mem != nil {
-		have := uint64(mem.Size())
-		if _, ok := mem.Grow(uint32((o.size - have) / pageSize)); !ok { //nolint:gosec // at most 4 GiB
+// adopt gives a module just made, whose memory is mapped from o, the rest of o,
+// or runs its start function if o has not begun.
+func (o *origin) adopt(ctx context.Context, m api.Module, s *shaped) error {
+	if mem := m.Memory(); mem != nil && o.size > uint64(mem.Size()) {
+		more := (o.size - uint64(mem.Size())) / pageSize
+		if _, ok := mem.Grow(uint32(more)); !ok { //nolint:gosec // at most 4 GiB
 			return failf(ReasonMemoryLimit, "the copy needs %d bytes of memory: raise the limit", o.size)
 		}
 	}
 	for n, v := range o.globals {
-		m.ExportedGlobal(globals[n].export).(api.MutableGlobal).Set(v)
+		m.ExportedGlobal(s.globals[n].export).(api.MutableGlobal).Set(v)
 	}
-	return nil
+	if o.begun || s.start == "" {
+		return nil
+	}
+	_, err := m.ExportedFunction(s.start).Call(ctx)
+	return err
 }
