@@ -53,6 +53,7 @@ type Engine struct {
 	mu        sync.Mutex
 	closed    bool
 	provided  map[string]map[string]api.FunctionDefinition // host modules
+	kernels   map[string]*kernelCode                       // of those that have one
 	codes     map[string]*code                             // by digest: in use, or idle
 	idle      []*code                                      // least recently used first
 	idleBytes int64
@@ -66,6 +67,7 @@ func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
 		o: o, start: o.Now(), gate: newGate(),
+		kernels:   map[string]*kernelCode{},
 		codes:     map[string]*code{},
 		compiling: map[string]*flight{},
 		instances: map[*Instance]struct{}{},

@@ -48,6 +48,13 @@ func (t ValueType) String() string {
 type HostModule struct {
 	Name      string
 	Functions []HostFunction
+	// Kernel is a core module that stands between guests and the Functions, for
+	// calls that must cost next to nothing; nil is none. Each guest that imports
+	// the host module gets an instance of the kernel for itself, and imports from
+	// that: what the kernel does not export again, guests cannot call. It can import
+	// only the Functions. It is a part of the program, and is trusted and not metered: its
+	// functions have to be short. See Instance.Kernel.
+	Kernel []byte
 }
 
 // HostFunction is a function of the host. Params and Results are of I32, I64,
@@ -150,7 +157,14 @@ func (e *Engine) Provide(m HostModule) error {
 	if _, err := e.runtime.InstantiateModule(ctx, c, wazero.NewModuleConfig().WithName(m.Name)); err != nil {
 		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
 	}
-	e.offer(m.Name, c.ExportedFunctions())
+	functions := c.ExportedFunctions()
+	var kernel *kernelCode
+	if m.Kernel != nil {
+		if kernel, functions, err = e.compileKernel(ctx, m, functions); err != nil {
+			return err
+		}
+	}
+	e.offer(m.Name, functions, kernel)
 	return nil
 }
 
@@ -177,10 +191,13 @@ func (e *Engine) functions(module string) (map[string]api.FunctionDefinition, bo
 	return f, ok
 }
 
-func (e *Engine) offer(module string, f map[string]api.FunctionDefinition) {
+func (e *Engine) offer(module string, f map[string]api.FunctionDefinition, k *kernelCode) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.provided[module] = f
+	if k != nil {
+		e.kernels[module] = k
+	}
 }
 
 func valueTypes(in []ValueType) []api.ValueType {

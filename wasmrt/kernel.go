@@ -1,0 +1,135 @@
+package wasmrt
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// Kernel is a guest's own instance of a HostModule's Kernel. It ends with the
+// guest. The guest's goroutine uses it, or nobody while the guest runs.
+type Kernel struct {
+	module api.Module
+	memory *memory
+}
+
+// kernelCode is a HostModule's Kernel, compiled.
+type kernelCode struct {
+	compiled wazero.CompiledModule
+	pages    uint64 // of its memory, at the start
+}
+
+// Kernel is the guest's instance of a host module's Kernel; nil when the guest
+// does not import that module, or it has none.
+func (i *Instance) Kernel(hostModule string) *Kernel { return i.kernels[hostModule] }
+
+// Memory is the kernel's memory. What guests do there counts for nothing but
+// their own instance.
+func (k *Kernel) Memory() Memory { return Memory{k.module.Memory()} }
+
+// Grow adds pages of 64 KiB to the memory. False when the guest's memory limit
+// is reached, which holds for each of its two memories.
+func (k *Kernel) Grow(pages uint32) bool {
+	m := k.module.Memory()
+	if m == nil {
+		return false
+	}
+	_, ok := m.Grow(pages)
+	return ok
+}
+
+// SetGlobal sets an exported mutable global. It panics if there is none, as
+// kernels are a part of the program.
+func (k *Kernel) SetGlobal(name string, value uint64) {
+	g, ok := k.module.ExportedGlobal(name).(api.MutableGlobal)
+	if !ok {
+		panic(fmt.Sprintf("the kernel has no mutable global %q", name))
+	}
+	g.Set(value)
+}
+
+// compileKernel compiles a host module's kernel, and returns all that guests
+// can import from there.
+func (e *Engine) compileKernel(ctx context.Context, m HostModule, own map[string]api.FunctionDefinition) (*kernelCode, map[string]api.FunctionDefinition, error) {
+	compiled, err := e.runtime.CompileModule(ctx, m.Kernel)
+	if err != nil {
+		return nil, nil, &Error{Reason: ReasonBadConfig, Message: "the kernel of the host module " + m.Name + " is not valid", Err: err}
+	}
+	for _, f := range compiled.ImportedFunctions() {
+		module, name, _ := f.Import()
+		if _, ok := own[name]; module != m.Name || !ok {
+			return nil, nil, failf(ReasonBadConfig, "the kernel of the host module %s imports %s.%s, which is not of that module", m.Name, module, name)
+		}
+	}
+	k := &kernelCode{compiled: compiled}
+	for _, d := range compiled.ExportedMemories() {
+		k.pages = uint64(d.Min())
+	}
+	return k, maps.Clone(compiled.ExportedFunctions()), nil
+}
+
+// kernel is that of a host module, or nil.
+func (e *Engine) kernel(module string) *kernelCode {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.kernels[module]
+}
+
+// addKernels makes the instances of kernels that a guest's module needs. The guest is to be
+// instantiated with the context it returns. closeKernels frees them, whatever comes.
+func (i *Instance) addKernels(ctx context.Context, guest wazero.CompiledModule, limit uint64) (context.Context, error) {
+	for _, f := range guest.ImportedFunctions() {
+		name, _, _ := f.Import()
+		if _, ok := i.kernels[name]; ok {
+			continue
+		}
+		code := i.engine.kernel(name)
+		if code == nil {
+			continue
+		}
+		k, err := i.engine.newKernel(ctx, code, limit)
+		if err != nil {
+			return ctx, err
+		}
+		if i.kernels == nil {
+			i.kernels = map[string]*Kernel{}
+		}
+		i.kernels[name] = k
+	}
+	if i.kernels == nil {
+		return ctx, nil
+	}
+	return experimental.WithImportResolver(ctx, func(name string) api.Module {
+		if k := i.kernels[name]; k != nil {
+			return k.module
+		}
+		return nil
+	}), nil
+}
+
+func (e *Engine) newKernel(ctx context.Context, code *kernelCode, limit uint64) (*Kernel, error) {
+	m, err := newMemory(code.pages*pageSize, limit, nil)
+	if err != nil {
+		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
+	}
+	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return m })
+	module, err := e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), code.compiled, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		m.release()
+		return nil, &Error{Reason: ReasonBadConfig, Message: "the host module's kernel cannot be started", Err: err}
+	}
+	return &Kernel{module: module, memory: m}, nil
+}
+
+// closeKernels frees them. No guest code runs any more.
+func (i *Instance) closeKernels() {
+	for _, k := range i.kernels {
+		_ = k.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
+		k.memory.release()
+	}
+	i.kernels = nil
+}
