@@ -18,6 +18,11 @@ const (
 	DefaultMaxBackoff      = time.Minute
 	DefaultResetAfter      = 10 * time.Minute
 	DefaultHTTPPort        = 80
+	DefaultConcurrency     = 4
+	DefaultQueue           = 64
+	DefaultIdleTimeout     = time.Minute
+	DefaultCallTimeout     = 30 * time.Second
+	DefaultStoreBytes      = 16 << 20
 )
 
 // Default fills in, in place, what the user left out. Doing it twice changes
@@ -48,7 +53,7 @@ func Default(o *dhowv1.Object) {
 func defaultTemplate(t *dhowv1.Template, typ dhowv1.WorkloadType) {
 	for _, task := range t.Tasks {
 		if task != nil {
-			defaultTask(task)
+			defaultTask(task, typ)
 		}
 	}
 	if t.Placement == nil {
@@ -85,7 +90,7 @@ func defaultRestart(r *dhowv1.RestartPolicy, typ dhowv1.WorkloadType) {
 	setDuration(&r.ResetAfter, DefaultResetAfter)
 }
 
-func defaultTask(t *dhowv1.Task) {
+func defaultTask(t *dhowv1.Task, typ dhowv1.WorkloadType) {
 	if t.Name == "" {
 		t.Name = "main"
 	}
@@ -93,16 +98,10 @@ func defaultTask(t *dhowv1.Task) {
 		t.Role = dhowv1.TaskRole_TASK_ROLE_MAIN
 	}
 	if w := t.GetWasm(); w != nil {
-		if w.Trigger == dhowv1.Trigger_TRIGGER_UNSPECIFIED {
-			w.Trigger = dhowv1.Trigger_TRIGGER_COMMAND
-		}
-		if w.Trigger == dhowv1.Trigger_TRIGGER_HTTP {
-			if len(t.Ports) == 0 {
-				t.Ports = []*dhowv1.Port{{}}
-			}
-			if p := t.Ports[0]; p != nil && p.Port == 0 {
-				p.Port = DefaultHTTPPort
-			}
+		function := typ == dhowv1.WorkloadType_WORKLOAD_TYPE_FUNCTION && t.Role == dhowv1.TaskRole_TASK_ROLE_MAIN
+		defaultWasm(w, function)
+		if function || w.Trigger == dhowv1.Trigger_TRIGGER_HTTP {
+			defaultHTTPPort(t)
 		}
 	}
 	if len(t.Ports) > 0 && t.Ports[0] != nil && t.Ports[0].Name == "" {
@@ -114,6 +113,43 @@ func defaultTask(t *dhowv1.Task) {
 		}
 		req := t.Resources.Requests
 		req.Cpu, req.Memory = orElse(req.Cpu, lim.Cpu), orElse(req.Memory, lim.Memory)
+	}
+}
+
+// defaultWasm leaves the trigger of a function open: its node finds out from
+// the module. A pool is what tells a node that a task is a function's.
+func defaultWasm(w *dhowv1.WasmSource, function bool) {
+	if w.Trigger == dhowv1.Trigger_TRIGGER_UNSPECIFIED && !function {
+		w.Trigger = dhowv1.Trigger_TRIGGER_COMMAND
+	}
+	if kv := w.GetHost().GetKv(); kv != nil && kv.MaxBytes == 0 {
+		kv.MaxBytes = DefaultStoreBytes
+	}
+	if !function {
+		return
+	}
+	if w.Pool == nil {
+		w.Pool = &dhowv1.Pool{}
+	}
+	if w.Pool.Concurrency == 0 {
+		w.Pool.Concurrency = DefaultConcurrency
+	}
+	if w.Pool.Queue == nil {
+		w.Pool.Queue = proto.Uint32(DefaultQueue)
+	}
+	setDuration(&w.Pool.IdleTimeout, DefaultIdleTimeout)
+	if w.Limits == nil {
+		w.Limits = &dhowv1.WasmLimits{}
+	}
+	setDuration(&w.Limits.Timeout, DefaultCallTimeout)
+}
+
+func defaultHTTPPort(t *dhowv1.Task) {
+	if len(t.Ports) == 0 {
+		t.Ports = []*dhowv1.Port{{}}
+	}
+	if p := t.Ports[0]; p != nil && p.Port == 0 {
+		p.Port = DefaultHTTPPort
 	}
 }
 

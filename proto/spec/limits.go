@@ -25,6 +25,22 @@ const (
 	MaxMemory        = 1 << 50       // bytes: 1 PiB
 	MaxDuration      = 365 * 24 * time.Hour
 	MinBackoff       = time.Millisecond
+	MaxMounts        = 64        // per task
+	MaxWeight        = 10_000    // of CPU time
+	MinStack         = 64 << 10  // bytes
+	MaxStack         = 256 << 20 // bytes
+	MaxTableElements = 10_000_000
+	MaxFiles         = 65_536
+	MinTimeout       = time.Millisecond
+	MaxHosts         = 256     // in an allow-list
+	MaxConfig        = 1024    // entries of config, and of secrets
+	MaxInvoke        = 256     // functions
+	MaxStoreBytes    = 1 << 30 // bytes of a key-value store
+	MaxConcurrency   = 1000    // calls at a time, per instance
+	MaxQueue         = 100_000 // calls that wait, per instance
+	MaxCallBytes     = 4 << 20 // data of a call, and of its result
+	MaxCallText      = 64 << 10
+	MaxCallTimeout   = time.Hour
 )
 
 // DefaultNamespace holds what names no namespace.

@@ -15,8 +15,10 @@ func (c *checker) workload(s *dhowv1.WorkloadSpec) {
 		return
 	}
 	job := s.Type == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
-	if !job && s.Type != dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE {
-		c.add("spec.type", "is unknown: say service or job")
+	switch s.Type {
+	case dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE, dhowv1.WorkloadType_WORKLOAD_TYPE_JOB, dhowv1.WorkloadType_WORKLOAD_TYPE_FUNCTION:
+	default:
+		c.add("spec.type", "is unknown: say service, job or function")
 	}
 	if n := s.GetReplicas(); n > MaxReplicas {
 		c.add("spec.replicas", "is %d; at most %d are allowed", n, MaxReplicas)
@@ -31,10 +33,10 @@ func (c *checker) workload(s *dhowv1.WorkloadSpec) {
 		c.add("spec.template", "is missing")
 		return
 	}
-	c.template("spec.template", s.Template, job)
+	c.template("spec.template", s.Template, s.Type)
 }
 
-func (c *checker) template(path string, t *dhowv1.Template, job bool) {
+func (c *checker) template(path string, t *dhowv1.Template, typ dhowv1.WorkloadType) {
 	if n := proto.Size(t); n > MaxTemplateBytes {
 		c.add(path, "has %d bytes when encoded; at most %d are allowed", n, MaxTemplateBytes)
 	}
@@ -52,13 +54,13 @@ func (c *checker) template(path string, t *dhowv1.Template, job bool) {
 		if task.GetRole() == dhowv1.TaskRole_TASK_ROLE_MAIN {
 			mains++
 		}
-		c.task(p, task, job, &seen)
+		c.task(p, task, typ, &seen)
 	}
 	if len(t.Tasks) > 0 && mains != 1 {
 		c.add(path+".tasks", "has %d tasks with the role main; exactly one is needed (the others are init or sidecar)", mains)
 	}
 	c.placement(path+".placement", t.Placement)
-	c.restart(path+".restart", t.Restart, job)
+	c.restart(path+".restart", t.Restart, typ == dhowv1.WorkloadType_WORKLOAD_TYPE_JOB)
 	c.duration(path+".gracePeriod", t.GracePeriod, 0)
 	c.labels(path+".labels", t.Labels)
 }
@@ -69,7 +71,7 @@ type seenNames struct {
 	hostPorts    map[uint32]string
 }
 
-func (c *checker) task(path string, t *dhowv1.Task, job bool, seen *seenNames) {
+func (c *checker) task(path string, t *dhowv1.Task, typ dhowv1.WorkloadType, seen *seenNames) {
 	if why := CheckName(t.GetName()); why != "" {
 		c.add(path+".name", "%s", why)
 	} else if first, twice := seen.names[t.GetName()]; twice {
@@ -80,7 +82,7 @@ func (c *checker) task(path string, t *dhowv1.Task, job bool, seen *seenNames) {
 	if r := t.GetRole(); r < dhowv1.TaskRole_TASK_ROLE_MAIN || r > dhowv1.TaskRole_TASK_ROLE_SIDECAR {
 		c.add(path+".role", "is unknown: say main, init or sidecar")
 	}
-	c.source(path, t, job)
+	c.source(path, t, typ)
 	if n := len(t.GetArgs()); n > MaxArgs {
 		c.add(path+".args", "has %d arguments; at most %d are allowed", n, MaxArgs)
 	}
@@ -93,13 +95,17 @@ func (c *checker) task(path string, t *dhowv1.Task, job bool, seen *seenNames) {
 	}
 	c.resources(path+".resources", t.GetResources())
 	c.ports(path+".ports", t, seen)
+	c.mounts(path+".mounts", t)
 }
 
-func (c *checker) source(path string, t *dhowv1.Task, job bool) {
+func (c *checker) source(path string, t *dhowv1.Task, typ dhowv1.WorkloadType) {
 	switch s := t.GetSource().(type) {
 	case *dhowv1.Task_Wasm:
-		c.wasm(path, t, s.Wasm, job)
+		c.wasm(path, t, s.Wasm, typ)
 	case *dhowv1.Task_Image:
+		if typ == dhowv1.WorkloadType_WORKLOAD_TYPE_FUNCTION && t.GetRole() == dhowv1.TaskRole_TASK_ROLE_MAIN {
+			c.add(path+".image", "cannot be called: a function is a wasm module")
+		}
 		ref := s.Image.GetRef()
 		if why := checkImage(ref); why != "" {
 			c.add(path+".image", "%s", why)
@@ -109,30 +115,6 @@ func (c *checker) source(path string, t *dhowv1.Task, job bool) {
 		}
 	default:
 		c.add(path, "has nothing to run: give wasm or image")
-	}
-}
-
-func (c *checker) wasm(path string, t *dhowv1.Task, w *dhowv1.WasmSource, job bool) {
-	if w.GetArtifact() == "" {
-		c.add(path+".wasm", "names no module: give its file or its artifact's digest")
-	} else if why := CheckDigest(w.GetArtifact()); why != "" {
-		c.add(path+".wasm.artifact", "%s", why)
-	}
-	c.text(path+".wasm.file", w.GetFile())
-	switch w.GetTrigger() {
-	case dhowv1.Trigger_TRIGGER_COMMAND:
-	case dhowv1.Trigger_TRIGGER_HTTP:
-		if job {
-			c.add(path+".wasm.trigger", "http never ends, and a job must: use a service")
-		}
-		if t.GetRole() == dhowv1.TaskRole_TASK_ROLE_INIT {
-			c.add(path+".wasm.trigger", "http never ends, and an init task must")
-		}
-		if len(t.GetStdin()) > 0 {
-			c.add(path+".stdin", "is for commands; with the trigger http it is the request's body")
-		}
-	default:
-		c.add(path+".wasm.trigger", "is unknown: say command or http")
 	}
 }
 
