@@ -30,6 +30,8 @@
 //	env: {A: b}                env: [{name: A, value: b}]
 //	ports: [8080]              ports: [{port: 8080}]
 //	restart: never             restart: {mode: never}
+//	mounts: ["data:/data:rw"]  mounts: [{directory: data, path: /data, writable: true}]
+//	kv: cart                   kv: {store: cart}
 //	constraints: [disk=ssd]    constraints: [{label: disk, operator: in, values: [ssd]}]
 //
 // A document of the kind List has items, each of them a document.

@@ -145,7 +145,7 @@ func encodeValue(fd protoreflect.FieldDescriptor, v protoreflect.Value) *yaml.No
 	switch fd.FullName() {
 	case "dhow.v1.ResourceList.cpu":
 		return text(spec.FormatCPU(v.Uint()))
-	case "dhow.v1.ResourceList.memory":
+	case "dhow.v1.ResourceList.memory", "dhow.v1.WasmLimits.stack", "dhow.v1.KeyValue.max_bytes":
 		return text(spec.FormatMemory(v.Uint()))
 	}
 	return number(fmt.Sprint(v.Interface()))

@@ -63,9 +63,9 @@ func hint(m protoreflect.MessageDescriptor, name string) string {
 	elsewhere := map[string]map[string]string{
 		"WorkloadSpec": {"count": "replicas", "task": "template.tasks", "tasks": "template.tasks", "containers": "template.tasks", "restart": "template.restart", "selector": "nothing: a workload finds its own instances"},
 		"Template":     {"containers": "tasks", "spec": "nothing: put its fields here", "metadata": "labels", "restartPolicy": "restart", "terminationGracePeriodSeconds": "gracePeriod", "nodeSelector": "placement.constraints", "affinity": "placement.constraints"},
-		"Task":         {"command": "args", "environment": "env", "limits": "resources.limits", "requests": "resources.requests", "memory": "resources.limits.memory", "cpu": "resources.limits.cpu", "module": "wasm", "trigger": "wasm.trigger"},
+		"Task":         {"command": "args", "environment": "env", "limits": "resources.limits", "requests": "resources.requests", "memory": "resources.limits.memory", "cpu": "resources.limits.cpu", "module": "wasm", "trigger": "wasm.trigger", "volumes": "mounts", "volumeMounts": "mounts", "pool": "wasm.pool", "host": "wasm.host"},
 		"Port":         {"containerPort": "port"},
-		"WasmSource":   {"path": "file", "digest": "artifact", "module": "file"},
+		"WasmSource":   {"path": "file", "digest": "artifact", "module": "file", "concurrency": "pool.concurrency", "queue": "pool.queue", "timeout": "limits.timeout", "fuel": "limits.fuel", "weight": "limits.weight", "http": "host.http", "config": "host.config", "secrets": "host.secrets", "kv": "host.kv", "memory": "nothing: the task has resources.limits.memory", "cpu": "nothing: the task has resources.limits.cpu"},
 		"Constraint":   {"key": "label", "op": "operator", "value": "values"},
 	}
 	if known := elsewhere[string(m.Name())][name]; known != "" {

@@ -77,7 +77,7 @@ func quantity(fd protoreflect.FieldDescriptor) func(string) (uint64, error) {
 	switch fd.FullName() {
 	case "dhow.v1.ResourceList.cpu":
 		return spec.ParseCPU
-	case "dhow.v1.ResourceList.memory":
+	case "dhow.v1.ResourceList.memory", "dhow.v1.WasmLimits.stack", "dhow.v1.KeyValue.max_bytes":
 		return spec.ParseMemory
 	}
 	return nil

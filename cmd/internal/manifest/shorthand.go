@@ -47,6 +47,23 @@ func (d *decoder) shorthand(n *yaml.Node, path string, m protoreflect.Message) b
 			}
 			return true
 		}
+	case *dhowv1.Mount:
+		if n.Kind == yaml.ScalarNode {
+			if s, ok := d.text(n, path); ok {
+				mount, err := ParseMount(s)
+				if err != nil {
+					d.fail(n, path, "%v", err)
+					return true
+				}
+				v.Directory, v.Path, v.Writable = mount.Directory, mount.Path, mount.Writable
+			}
+			return true
+		}
+	case *dhowv1.KeyValue:
+		if n.Kind == yaml.ScalarNode {
+			v.Store, _ = d.text(n, path)
+			return true
+		}
 	case *dhowv1.Constraint:
 		if n.Kind == yaml.ScalarNode {
 			d.constraint(n, path, v)
@@ -67,6 +84,20 @@ func (d *decoder) constraint(n *yaml.Node, path string, into *dhowv1.Constraint)
 		return
 	}
 	into.Label, into.Operator, into.Values = c.Label, c.Operator, c.Values
+}
+
+// ParseMount reads DIRECTORY:PATH, or DIRECTORY:PATH:rw for a writable one.
+func ParseMount(s string) (*dhowv1.Mount, error) {
+	directory, path, ok := strings.Cut(s, ":")
+	mount := &dhowv1.Mount{Directory: directory, Path: path}
+	if path, mode, given := strings.Cut(path, ":"); given {
+		mount.Path, mount.Writable = path, mode == "rw"
+		ok = ok && (mode == "rw" || mode == "ro")
+	}
+	if !ok || directory == "" || mount.Path == "" {
+		return nil, spec.Errorf(spec.CodeInvalid, "%s is no mount: write DIRECTORY:PATH, and :rw behind it to write there", short(s))
+	}
+	return mount, nil
 }
 
 // task reads a whole task: its standard input has forms of its own, and its
