@@ -10,6 +10,7 @@ LINT     := $(GO) tool -modfile=internal/tools/lint/go.mod golangci-lint
 SEED     ?=
 PKG      ?= ./...
 FUZZTIME ?= 20s
+ARGS     ?=
 export CGO_ENABLED ?= 1
 
 GUESTS := ticker hello wordcount
@@ -83,7 +84,7 @@ e2e: guests ## separate processes, killed in many ways; the planner checks its i
 	@rm -rf $(BIN)/e2e/guests && cp -r $(BIN)/guests $(BIN)/e2e/guests
 	DHOW_E2E_BIN=$(CURDIR)/$(BIN)/e2e $(GO) test -count=1 -timeout 15m ./e2e/cluster
 
-bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store ## all figures of docs/benchmarks.md, from the built binary
+bench: bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store bench-wasm ## all figures of docs/benchmarks.md, from the built binary
 
 bench-size bench-deploy bench-up bench-idle bench-heal bench-leader: build
 	cd bench && $(GO) run ./figures -bin ../$(BIN) $(@:bench-%=%)
@@ -92,7 +93,11 @@ bench-store: build ## durable writes per second next to etcd's (Debian's etcd-se
 	@./internal/tools/deps.sh etcd-server
 	cd bench && $(GO) run ./store -bin ../$(BIN)/dhow
 
+bench-wasm: build deps ## wasmrt next to wazero alone, runc and native Go: make bench-wasm ARGS='metering -only json'
+	@./internal/tools/deps.sh runc
+	cd bench && $(GO) run ./wasm -bin ../$(BIN) $(ARGS)
+
 vuln: ## known vulnerabilities in what we import
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
 
-.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-released proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store
+.PHONY: help deps build guests demo run test check fmt fmt-check vet lint generate proto-released proto-check golden sim fuzz stress e2e vuln bench bench-size bench-deploy bench-up bench-idle bench-heal bench-leader bench-store bench-wasm

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// benchMetering compares the forms of metering with plain wazero and with
+// wazero's own way to end a guest, on real programs.
+func benchMetering(ctx context.Context, o options, t *table, details io.Writer) error {
+	w := tabwriter.NewWriter(details, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(details, "CPU time of a run, median of %d in turns, and its ratio to the first form's\n", o.rounds)
+	fmt.Fprintf(w, "\t%s ms\t%s\t\n", o.forms[0], strings.Join(o.forms[1:], "\t"))
+	ratios := map[string][]float64{}
+	for _, p := range programs() {
+		if !o.picks(p.name) {
+			continue
+		}
+		ms, err := compare(ctx, p, o.forms, o.rounds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t", p.name, ms[o.forms[0]])
+		for _, c := range o.forms[1:] {
+			ratios[c] = append(ratios[c], ms[c]/ms[o.forms[0]])
+			fmt.Fprintf(w, "%.3f\t", ms[c]/ms[o.forms[0]])
+		}
+		fmt.Fprintln(w)
+	}
+	fmt.Fprint(w, "geometric mean\t\t")
+	for _, c := range o.forms[1:] {
+		fmt.Fprintf(w, "%.3f\t", geomean(ratios[c]))
+	}
+	fmt.Fprintln(w)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	addMetering(t, ratios)
+	return nil
+}
+
+// addMetering adds the rows whose forms were all measured.
+func addMetering(t *table, ratios map[string][]float64) {
+	for _, f := range []struct {
+		form, what string
+		limit, aim float64
+	}{
+		{"exact", "exact counts", 1.15, 1.06},
+		{"preempt", "preemption only", 1.10, 1.03},
+	} {
+		if len(ratios[f.form]) == 0 {
+			continue
+		}
+		what := fmt.Sprintf("metered, %s, geomean of %d programs", f.what, len(ratios[f.form]))
+		metered := geomean(ratios[f.form])
+		t.add(times(what, metered, "x", "wazero, nothing stops a guest", 1, f.limit, f.aim))
+		if done := ratios["done"]; len(done) > 0 {
+			t.add(faster(what, metered, "x", "wazero, CloseOnContextDone", geomean(done), 7, 8))
+		}
+	}
+}
+
+// compare is the median of each form's runs, in ms.
+func compare(ctx context.Context, p program, contenders []string, rounds int) (medians map[string]float64, err error) {
+	module, err := guest(ctx, p.source)
+	if err != nil {
+		return nil, err
+	}
+	var children []*child
+	defer func() {
+		for _, c := range children {
+			_ = c.close()
+		}
+	}()
+	for _, form := range contenders {
+		c, err := startChild(ctx, form, module)
+		if err != nil {
+			return nil, err
+		}
+		children = append(children, c)
+	}
+	all := map[string][]float64{}
+	for range rounds {
+		for i, c := range children {
+			d, stdout, err := c.run()
+			if err != nil {
+				return nil, err
+			}
+			if stdout != p.want {
+				return nil, fmt.Errorf("%s: it printed %q, and should have printed %q", contenders[i], stdout, p.want)
+			}
+			all[contenders[i]] = append(all[contenders[i]], float64(d.Microseconds())/1000)
+		}
+	}
+	medians = map[string]float64{}
+	for form, ms := range all {
+		medians[form] = median(ms)
+	}
+	return medians, nil
+}

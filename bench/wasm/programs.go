@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+
+	"dhow.dev/dhow/wasmrt/wasmtest"
+)
+
+// program is a guest that computes for some tenths of a second, and what it
+// has to print.
+type program struct {
+	name   string
+	source string // below programs/
+	want   string
+}
+
+func programs() []program {
+	return []program{
+		{"hash-c", "c/sha256.c", "bb18a4584f90b0c37626d40177152a21da58308e7b2eb7ed7ce4c24627a5d5d6"},
+		{"matrix-c", "c/matmul.c", "-1908004"},
+		{"interpreter-c", "c/vm.c", "16342 primes, 106619496 steps"},
+		{"sort-c", "c/sort.c", "3881312"},
+		{"compress-c", "c/lz.c", "2629746"},
+		{"calls-c", "c/fib.c", "63245986"},
+		{"sqlite-c", "c/sqlite.c", "11111 166658432.0\n54 619 15013.5\n53 619 15013.0\n52 619 15012.5\n619\ndhow-20542\ndhow-2057"},
+		{"json-rust", "rust/json.rs", "470309 bytes, 1258958466"},
+		{"words-rust", "rust/words.rs", "1501 words, most often 412 (713)"},
+		{"planets-rust", "rust/nbody.rs", "8042.980678579"},
+		{"sort-rust", "rust/sort.rs", "9210418646791559068 81f5d"},
+		{"json-go", "go/json", "106942 3483299570"},
+		{"compress-go", "go/flate", "341739 777605071"},
+		{"regexp-go", "go/regexp", ""},
+		{"template-go", "go/template", "7268 3393009818"},
+	}
+}
+
+// guest builds what is below programs/.
+func guest(ctx context.Context, source string) (string, error) {
+	_, self, _, _ := runtime.Caller(0)
+	r := wasmtest.Recipe{Source: filepath.Join(filepath.Dir(self), "programs", source)}
+	switch filepath.Ext(source) {
+	case ".rs":
+		r.Flags = []string{"-C", "strip=debuginfo"}
+	case ".c":
+		dir, err := sqliteDir(ctx)
+		if err != nil {
+			return "", err
+		}
+		r.Flags = []string{"-I" + dir}
+	}
+	return r.Module(ctx)
+}
+
+// sqliteModule carries SQLite as one C file.
+const sqliteModule = "github.com/mattn/go-sqlite3@v1.14.53"
+
+func sqliteDir(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", sqliteModule).Output()
+	if err != nil {
+		return "", fmt.Errorf("downloading %s: %w: %s", sqliteModule, err, out)
+	}
+	var module struct{ Dir string }
+	if err := json.Unmarshal(out, &module); err != nil {
+		return "", err
+	}
+	return module.Dir, nil
+}
