@@ -204,15 +204,17 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 		return nil, nil, err
 	}
 	i := &Instance{engine: e, code: m.code, done: make(chan struct{}), stdin: newInput(c.Stdin)}
-	if i.memory, err = newMemory(o.size, limit, o.image); err != nil {
-		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
-	}
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))
 	i.stdin.stopped, i.stdin.block, i.stdin.resume = ctx.Done(), i.block, i.unblock
+	// What it holds from then on keeps the image that is mapped next.
 	if err := e.enter(i, m); err != nil {
 		i.cancel()
-		i.memory.release()
 		return nil, nil, err
+	}
+	if i.memory, err = newMemory(o.size, limit, o.image); err != nil {
+		i.cancel()
+		e.leave(i)
+		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	i.started = e.o.Now()
 	if ctx, err = i.addKernels(ctx, m.code.compiled, limit); err != nil {
