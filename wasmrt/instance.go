@@ -78,7 +78,7 @@ type Instance struct {
 	engine *Engine
 	code   *code
 	memory *memory
-	stdin  *input
+	files  *files
 	module api.Module
 	cancel context.CancelFunc
 	// kernels are the guest's own instances of host modules' kernels.
@@ -203,9 +203,8 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 	if err != nil {
 		return nil, nil, err
 	}
-	i := &Instance{engine: e, code: m.code, done: make(chan struct{}), stdin: newInput(c.Stdin)}
+	i := &Instance{engine: e, code: m.code, done: make(chan struct{})}
 	ctx, i.cancel = context.WithCancel(context.WithValue(ctx, instanceKey{}, i))
-	i.stdin.stopped, i.stdin.block, i.stdin.resume = ctx.Done(), i.block, i.unblock
 	// What it holds from then on keeps the image that is mapped next.
 	if err := e.enter(i, m); err != nil {
 		i.cancel()
@@ -217,6 +216,10 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	i.started = e.o.Now()
+	if i.files, err = openFiles(i, c); err != nil {
+		i.end()
+		return nil, nil, err
+	}
 	if ctx, err = i.addKernels(ctx, m.code.compiled, limit); err != nil {
 		i.end()
 		return nil, nil, err
@@ -261,7 +264,6 @@ func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
 		WithName("").
 		WithStartFunctions().
 		WithArgs(c.Args...).
-		WithStdin(i.stdin).
 		WithRandSource(rand.Reader).
 		WithWalltime(func() (int64, int32) {
 			now := e.o.Now()
@@ -269,22 +271,12 @@ func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
 		}, 1).
 		WithNanotime(func() int64 { return int64(e.monotonic()) }, 1).
 		WithOsyield(goruntime.Gosched)
-	if c.Stdout != nil {
-		mc = mc.WithStdout(plainWriter{c.Stdout})
-	}
-	if c.Stderr != nil {
-		mc = mc.WithStderr(plainWriter{c.Stderr})
-	}
 	for _, kv := range c.Env {
 		name, value, _ := strings.Cut(kv, "=")
 		mc = mc.WithEnv(name, value)
 	}
 	return mc
 }
-
-// plainWriter hides what else a writer is: wazero would use a file's
-// descriptor, and block on it outside Go's poller.
-type plainWriter struct{ io.Writer }
 
 // run calls _start, and frees all when it has returned.
 func (i *Instance) run(ctx context.Context) {
@@ -330,7 +322,8 @@ func (i *Instance) end() {
 		_ = i.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
 	}
 	i.closeKernels()
-	i.block() // stops the clock
+	_ = i.files.close() // of the guest's own files, which it did not close
+	i.block()           // stops the clock
 	i.memory.release()
 	i.engine.leave(i)
 	close(i.done)
