@@ -30,10 +30,14 @@ const (
 
 func forms() map[string]form {
 	return map[string]form{
-		"plain":   func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, false, 0) },
-		"done":    func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, true, 0) },
-		"exact":   func(ctx context.Context, wasm []byte) (runner, error) { return metered(ctx, wasm, meter.Exact, exactSlice) },
-		"preempt": func(ctx context.Context, wasm []byte) (runner, error) { return metered(ctx, wasm, meter.Preempt, preemptSlice) },
+		"plain": func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, false, 0) },
+		"done":  func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, true, 0) },
+		"exact": func(ctx context.Context, wasm []byte) (runner, error) {
+			return metered(ctx, wasm, meter.Exact, exactSlice)
+		},
+		"preempt": func(ctx context.Context, wasm []byte) (runner, error) {
+			return metered(ctx, wasm, meter.Preempt, preemptSlice)
+		},
 	}
 }
 

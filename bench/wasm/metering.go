@@ -4,16 +4,20 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
-	"text/tabwriter"
 )
 
 // benchMetering compares the forms of metering with plain wazero and with
 // wazero's own way to end a guest, on real programs.
 func benchMetering(ctx context.Context, o options, t *table, details io.Writer) error {
-	w := tabwriter.NewWriter(details, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(details, "CPU time of a run, median of %d in turns, and its ratio to the first form's\n", o.rounds)
-	fmt.Fprintf(w, "\t%s ms\t%s\t\n", o.forms[0], strings.Join(o.forms[1:], "\t"))
+	fmt.Fprintf(details, "CPU time of a run, median of %d in turns, and its ratio to that of %s\n", o.rounds, o.forms[0])
+	line := func(name string, first any, of func(form string) any) {
+		fmt.Fprintf(details, "%-15s %8v", name, first)
+		for _, form := range o.forms[1:] {
+			fmt.Fprintf(details, " %8v", of(form))
+		}
+		fmt.Fprintln(details)
+	}
+	line("", o.forms[0], func(form string) any { return form })
 	ratios := map[string][]float64{}
 	for _, p := range programs() {
 		if !o.picks(p.name) {
@@ -23,24 +27,17 @@ func benchMetering(ctx context.Context, o options, t *table, details io.Writer) 
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		fmt.Fprintf(w, "%s\t%.0f\t", p.name, ms[o.forms[0]])
-		for _, c := range o.forms[1:] {
-			ratios[c] = append(ratios[c], ms[c]/ms[o.forms[0]])
-			fmt.Fprintf(w, "%.3f\t", ms[c]/ms[o.forms[0]])
+		for _, form := range o.forms {
+			ratios[form] = append(ratios[form], ms[form]/ms[o.forms[0]])
 		}
-		fmt.Fprintln(w)
+		line(p.name, fmt.Sprintf("%.0f ms", ms[o.forms[0]]), func(form string) any { return fmt.Sprintf("%.3f", last(ratios[form])) })
 	}
-	fmt.Fprint(w, "geometric mean\t\t")
-	for _, c := range o.forms[1:] {
-		fmt.Fprintf(w, "%.3f\t", geomean(ratios[c]))
-	}
-	fmt.Fprintln(w)
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	line("geometric mean", "", func(form string) any { return fmt.Sprintf("%.3f", geomean(ratios[form])) })
 	addMetering(t, ratios)
 	return nil
 }
+
+func last(v []float64) float64 { return v[len(v)-1] }
 
 // addMetering adds the rows whose forms were all measured.
 func addMetering(t *table, ratios map[string][]float64) {
