@@ -24,7 +24,7 @@ func (r *Reader) Instr(i *Instr) {
 	case formIndex:
 		i.X = r.U32()
 	case formBlock:
-		i.Block = r.S33()
+		r.blockType(i)
 	case formMemArg:
 		r.memArg()
 	case formI32:
@@ -100,6 +100,18 @@ func (r *Reader) immediates(i *Instr, f form) {
 		r.unsupported(true, "threads", "")
 	default:
 		r.Failf("the instruction %#x is unknown", byte(i.Op))
+	}
+}
+
+func (r *Reader) blockType(i *Instr) {
+	i.Block = r.S33()
+	if i.Block >= 0 {
+		return
+	}
+	switch i.Block + 0x80 {
+	case NoValue, I32, I64, F32, F64, V128, Funcref, Externref:
+	default:
+		r.unsupported(true, "typed references", "")
 	}
 }
 

@@ -37,7 +37,8 @@ func (r *Reader) Failf(format string, args ...any) {
 	}
 }
 
-func (r *Reader) fail(err error) {
+// Fail makes err the reader's error, unless it has one.
+func (r *Reader) Fail(err error) {
 	if r.err == nil {
 		r.err = err
 	}
@@ -46,7 +47,7 @@ func (r *Reader) fail(err error) {
 // Byte reads a byte.
 func (r *Reader) Byte() byte {
 	if r.err != nil || r.At >= len(r.B) {
-		r.fail(errEnd)
+		r.Fail(errEnd)
 		return 0
 	}
 	r.At++
@@ -56,7 +57,7 @@ func (r *Reader) Byte() byte {
 // Bytes reads n bytes, which are a part of B.
 func (r *Reader) Bytes(n uint32) []byte {
 	if uint64(n) > uint64(r.Left()) {
-		r.fail(errEnd)
+		r.Fail(errEnd)
 		return nil
 	}
 	r.At += int(n)
@@ -130,7 +131,7 @@ func (r *Reader) signed(bits int) int64 {
 func (r *Reader) Count() uint32 {
 	n := r.U32()
 	if uint64(n) > uint64(r.Left()) {
-		r.fail(errEnd)
+		r.Fail(errEnd)
 		return 0
 	}
 	return n
@@ -180,7 +181,7 @@ func (u *Unsupported) Error() string { return "the module uses " + u.Proposal }
 
 func (r *Reader) unsupported(known bool, proposal, otherwise string, args ...any) {
 	if known {
-		r.fail(&Unsupported{proposal})
+		r.Fail(&Unsupported{proposal})
 		return
 	}
 	r.Failf(otherwise, args...)
