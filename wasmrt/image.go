@@ -1,48 +1,75 @@
 package wasmrt
 
-// image is what a module's memory begins with: its large data segments, laid
-// out once. Guests map it copy-on-write, so that they share the pages that
-// they do not write, and none is copied before it is: of a Go guest's 1.3 MB,
-// most. Pages past the image are zero.
+import "bytes"
+
+// image is what a guest's memory begins with, laid out once. Guests map it
+// copy-on-write, so that they share the pages that they do not write, and none
+// is copied before it is: of a Go guest's 1.3 MB, most. Pages past the image
+// are zero. It does not change any more once it is made.
 type image struct {
-	file imageFile
-	size uint64 // whole pages of the system
+	file  imageFile
+	size  uint64 // whole pages of the system
+	bytes []byte // to read
 }
 
-// largeSegment is from where on a segment goes into the image.
-const largeSegment = 64 << 10
-
-// imageOf moves data segments from a module into an image. Both are as they
-// were if there is nothing to gain or the system has no images. Size is of the
-// memory that the module has from its start.
-func imageOf(wasm []byte, size uint64) ([]byte, *image) {
-	i := &image{}
+// newImage makes an image of a size, which is rounded up, and lets fill write
+// it. What fill does not touch costs nothing.
+func newImage(size uint64, fill func([]byte)) (*image, error) {
+	i := &image{size: pagesUp(size)}
 	var err error
-	without := mergeData(wasm, func(s dataSegment) bool {
-		// What does not fit is for the engine to refuse.
-		if len(s.bytes) < largeSegment || s.end() > size || err != nil {
-			return false
-		}
-		err = i.write(s)
-		return err == nil
-	})
-	if err != nil || i.size == 0 {
-		i.close()
-		return mergeData(wasm, func(dataSegment) bool { return false }), nil
+	if i.bytes, err = i.file.make(i.size, fill); err != nil {
+		i.file.close()
+		return nil, err
 	}
-	return without, i
+	return i, nil
 }
 
-func (i *image) write(s dataSegment) error {
-	if err := i.file.open(); err != nil {
-		return err
+// imageOf copies a guest's memory, and leaves out zeros.
+func imageOf(memory []byte) (*image, error) {
+	pages := nonZero(memory)
+	if len(pages) == 0 {
+		return nil, nil //nolint:nilnil // zeros need no image
 	}
-	i.size = max(i.size, pagesUp(s.end()))
-	return i.file.write(s.bytes, s.at, i.size)
+	end := min(uint64(pages[len(pages)-1]+1)*copyPage, uint64(len(memory))) //nolint:gosec // not negative
+	return newImage(end, func(b []byte) {
+		for _, p := range pages {
+			copy(b[p*copyPage:], pageAt(memory, p))
+		}
+	})
+}
+
+// copyPage is the unit in which memories are compared and copied, whatever the
+// system's pages are.
+const copyPage = 4096
+
+var zeros [copyPage]byte //nolint:gochecknoglobals // never written
+
+func pageAt(memory []byte, n int) []byte {
+	return memory[n*copyPage : min((n+1)*copyPage, len(memory))]
+}
+
+// nonZero are the pages of a memory with something else than zeros.
+func nonZero(memory []byte) []int {
+	var pages []int
+	for n := range (len(memory) + copyPage - 1) / copyPage {
+		if p := pageAt(memory, n); !bytes.Equal(p, zeros[:len(p)]) {
+			pages = append(pages, n)
+		}
+	}
+	return pages
+}
+
+// page is the image's content there, zeros past its end.
+func (i *image) page(n int) []byte {
+	if i == nil || uint64(n+1)*copyPage > i.size { //nolint:gosec // not negative
+		return zeros[:]
+	}
+	return pageAt(i.bytes, n)
 }
 
 func (i *image) close() {
 	if i != nil {
 		i.file.close()
+		i.bytes = nil
 	}
 }

@@ -27,7 +27,11 @@ func newMemory(size, limit uint64, i *image) (*memory, error) {
 	if size == 0 {
 		return m, nil
 	}
-	return m, m.m.open(min(size+room, max(size, limit)), i)
+	if err := m.m.open(min(size+room, max(size, limit)), i); err != nil {
+		return nil, err
+	}
+	m.m.small()
+	return m, nil
 }
 
 // Reallocate implements experimental.LinearMemory.

@@ -1,7 +1,13 @@
 package wasmrt
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,27 +20,63 @@ import (
 type mapping struct {
 	buf   []byte
 	image uint64 // bytes of buf that are an image's
+	areas int64  // that mapped counts
 }
 
-const anonymous = unix.MAP_PRIVATE | unix.MAP_ANON
+const anonymous = unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_NORESERVE
+
+// areas is how many areas a mapping counts as.
+const areas = 2
+
+// mapped counts the process's areas that are guests'.
+var mapped atomic.Int64 //nolint:gochecknoglobals // as the kernel's count, it is the process's
+
+// mostAreas leaves a quarter of what the kernel allows to the rest of the
+// process: where the Go runtime gets no area it dies.
+var mostAreas = sync.OnceValue(func() int64 { //nolint:gochecknoglobals // see mapped
+	allowed := int64(65530)
+	if b, err := os.ReadFile("/proc/sys/vm/max_map_count"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil {
+			allowed = n
+		}
+	}
+	return allowed / 4 * 3
+})
+
+var errAreas = errors.New("too many guests for this process: vm.max_map_count bounds the areas of its memory")
 
 func (m *mapping) open(size uint64, i *image) error {
 	if size == 0 {
 		return nil
 	}
+	if mapped.Add(areas) > mostAreas() {
+		mapped.Add(-areas)
+		return fmt.Errorf("%w (%d are in use)", errAreas, mapped.Load())
+	}
+	m.areas = areas
 	p, err := unix.MmapPtr(-1, 0, nil, uintptr(size), unix.PROT_READ|unix.PROT_WRITE, anonymous)
 	if err != nil {
+		m.close()
 		return err
 	}
 	m.buf = unsafe.Slice((*byte)(p), size)
-	if i != nil {
-		if _, err := unix.MmapPtr(int(i.file.f.Fd()), 0, p, uintptr(i.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED); err != nil {
-			m.close()
-			return err
-		}
-		m.image = i.size
+	if i == nil {
+		return nil
 	}
+	if _, err := unix.MmapPtr(int(i.file.f.Fd()), 0, p, uintptr(i.size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE); err != nil {
+		m.close()
+		return err
+	}
+	m.image = i.size
 	return nil
+}
+
+// small keeps the kernel from backing a byte that is written with 2 MiB, where
+// it is set to do so: guests that are many are small.
+func (m *mapping) small() {
+	if len(m.buf) > 0 {
+		_ = unix.Madvise(m.buf, unix.MADV_NOHUGEPAGE) // kernels without huge pages do not know it
+	}
 }
 
 // grow moves it to a place that has room. On an error it is as it was.
@@ -48,6 +90,7 @@ func (m *mapping) grow(size uint64) error {
 			to.close()
 			return err
 		}
+		// What has moved away is not to be unmapped: others may be there now.
 		m.buf = m.buf[:m.image]
 	}
 	to.image = m.image
@@ -74,6 +117,7 @@ func (m *mapping) close() {
 	if len(m.buf) > 0 {
 		_ = unix.MunmapPtr(unsafe.Pointer(&m.buf[0]), uintptr(len(m.buf))) // fails only on what is not mapped
 	}
+	mapped.Add(-m.areas)
 	*m = mapping{}
 }
 
@@ -83,30 +127,44 @@ func pagesUp(n uint64) uint64 {
 }
 
 // imageFile is a file in memory, without a name.
-type imageFile struct{ f *os.File }
-
-func (i *imageFile) open() error {
-	if i.f != nil {
-		return nil
-	}
-	fd, err := unix.MemfdCreate("dhow-image", unix.MFD_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	i.f = os.NewFile(uintptr(fd), "dhow-image")
-	return nil
+type imageFile struct {
+	f    *os.File
+	view []byte
 }
 
-func (i *imageFile) write(b []byte, at, size uint64) error {
-	if _, err := i.f.WriteAt(b, int64(at)); err != nil { //nolint:gosec // below 4 GiB
-		return err
+// make returns a view of it, which lives until close.
+func (i *imageFile) make(size uint64, fill func([]byte)) ([]byte, error) {
+	fd, err := unix.MemfdCreate("dhow-image", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, err
 	}
-	return i.f.Truncate(int64(size)) //nolint:gosec // below 4 GiB
+	i.f = os.NewFile(uintptr(fd), "dhow-image")
+	if err := unix.Ftruncate(fd, int64(size)); err != nil { //nolint:gosec // at most 4 GiB
+		return nil, err
+	}
+	b, err := unix.Mmap(fd, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	fill(b)
+	if err := unix.Munmap(b); err != nil {
+		return nil, err
+	}
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return nil, err
+	}
+	// Shared, older kernels take it for one that may be written later.
+	i.view, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	return i.view, err
 }
 
 func (i *imageFile) close() {
 	if i.f != nil {
 		_ = i.f.Close() // what is mapped of it stays
-		i.f = nil
 	}
+	if i.view != nil {
+		_ = unix.Munmap(i.view)
+	}
+	*i = imageFile{}
 }

@@ -2,14 +2,17 @@
 
 package wasmrt
 
-import "errors"
-
 type mapping struct{ buf []byte }
 
-func (m *mapping) open(size uint64, _ *image) error {
+func (m *mapping) open(size uint64, i *image) error {
 	m.buf = make([]byte, size)
+	if i != nil {
+		copy(m.buf, i.bytes)
+	}
 	return nil
 }
+
+func (m *mapping) small() {}
 
 func (m *mapping) grow(size uint64) error {
 	b := make([]byte, size)
@@ -20,13 +23,15 @@ func (m *mapping) grow(size uint64) error {
 
 func (m *mapping) close() { m.buf = nil }
 
-func pagesUp(n uint64) uint64 { return n }
+func pagesUp(n uint64) uint64 { return (n + copyPage - 1) &^ (copyPage - 1) }
 
-var errNoImages = errors.New("no images here")
-
-// imageFile is only where mappings are.
+// imageFile is a file only where mappings are.
 type imageFile struct{}
 
-func (imageFile) open() error                        { return errNoImages }
-func (imageFile) write([]byte, uint64, uint64) error { return errNoImages }
-func (imageFile) close()                             {}
+func (imageFile) make(size uint64, fill func([]byte)) ([]byte, error) {
+	b := make([]byte, size)
+	fill(b)
+	return b, nil
+}
+
+func (imageFile) close() {}

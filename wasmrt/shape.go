@@ -1,33 +1,38 @@
 package wasmrt
 
 import (
-	"encoding/binary"
+	"slices"
+	"strconv"
 	"strings"
+
+	"dhow.dev/dhow/wasmrt/internal/wasmbin"
 )
 
-// shaped is a module in the form in which all its instances share the most: its
+// shaped is a module in the form in which its instances share the most: its
 // data is out of it, in an image that they map, so that an instance can just as
 // well begin with another memory; its start function is called from outside, so
 // that it can be left out; its globals can be reached, so that they can be read
-// and set. One compiled form serves first starts, copies and restored ones.
+// and set; its table is filled as it is used. One compiled form serves first
+// starts, copies and restored ones.
 type shaped struct {
 	wasm  []byte
 	image *image // what its memory begins with; nil for zeros
 	// start is the export to be called before all else, as the start function
 	// was; "" if there is none.
-	start string
-	// globals are exports: the mutable globals, in their order.
-	globals []global
-	// fixed is why instances cannot begin elsewhere than at the beginning; nil
-	// if they can.
-	fixed *Error
-	// goGuest says that Go's linker made it.
-	goGuest bool
+	start   string
+	globals []global // the mutable ones, in their order
+	// fixed is why instances can begin at the beginning only; nil if they can
+	// begin anywhere.
+	fixed error
+	// random tells that Go's linker made it: its instances hold generators of
+	// random numbers.
+	random bool
 }
 
+// global is a mutable global, which is exported.
 type global struct {
-	export string
-	kind   byte // valtype
+	export    string
+	valueType byte
 }
 
 // ownExport is how the exports begin that shape adds.
@@ -36,89 +41,101 @@ const ownExport = "dhow.shape."
 // ReasonCannotCopy is why a module's instances cannot be copied or saved.
 const ReasonCannotCopy = "CannotCopy"
 
+func cannotCopy(format string, args ...any) *Error {
+	e := failf(ReasonCannotCopy, format, args...)
+	e.Message = "the guest cannot be copied: " + e.Message
+	return e
+}
+
 // shape shapes a module. What it does not understand it leaves as it is: the
-// engine judges it. The error is of the host: no memory for the image.
+// engine judges it. The error is the host's: no memory for the image.
 func shape(wasm []byte) (*shaped, error) {
-	sections, ok := splitSections(wasm)
-	if !ok {
-		return &shaped{wasm: wasm, fixed: cannotCopy("the module is broken")}, nil
-	}
+	sections, err := wasmbin.Sections(wasm)
 	s := &shaper{sections: sections}
-	s.out.goGuest = s.custom("go:buildid") || s.custom("go.buildid")
-	if err := s.do(); err != nil {
+	if err == nil {
+		err = s.read()
+	}
+	if err != nil {
+		return &shaped{wasm: wasm, fixed: cannotCopy("%v", err)}, nil
+	}
+	s.strip()
+	s.reach()
+	s.bindLazily()
+	if err := s.takeData(); err != nil {
 		return nil, err
 	}
+	s.out.fixed = s.fixed()
+	s.out.wasm = s.join()
 	return &s.out, nil
 }
 
-func cannotCopy(format string, args ...any) *Error {
-	return failf(ReasonCannotCopy, "it cannot be copied: "+format, args...)
+// strip leaves out what only debuggers read.
+func (s *shaper) strip() {
+	s.sections = slices.DeleteFunc(s.sections, func(c wasmbin.Section) bool {
+		name, _ := c.Name()
+		s.out.random = s.out.random || name == "go:buildid"
+		return strings.HasPrefix(name, ".debug_") || strings.HasPrefix(name, "reloc.") ||
+			name == "sourceMappingURL" || name == "external_debug_info"
+	})
 }
 
-type shaper struct {
-	sections []section
-	out      shaped
+// reach exports the mutable globals and the start function.
+func (s *shaper) reach() {
+	if s.reserved {
+		return
+	}
+	var exports []byte
+	n := s.exports
+	add := func(name string, kind byte, index uint32) {
+		exports = append(wasmbin.AppendName(exports, name), kind)
+		exports = wasmbin.AppendU32(exports, index)
+		n++
+	}
+	for index, g := range s.globals {
+		if g.mutable {
+			g := global{ownExport + strconv.Itoa(index), g.valueType}
+			s.out.globals = append(s.out.globals, g)
+			add(g.export, wasmbin.ExternGlobal, uint32(index)) //nolint:gosec // as many as there are bytes
+		}
+	}
+	if start := s.body(wasmbin.Start); start != nil {
+		r := wasmbin.Reader{B: start}
+		s.out.start = ownExport + "start"
+		add(s.out.start, wasmbin.ExternFunc, r.U32())
+		s.remove(wasmbin.Start)
+	}
+	s.grow(wasmbin.Export, n, exports)
 }
 
-func (s *shaper) do() error {
-	s.out.wasm = joinSections(s.sections)
+// fixed is why instances can begin at the beginning only.
+func (s *shaper) fixed() error {
+	switch {
+	case s.reserved:
+		return cannotCopy("the module has exports of its own that begin with %q", ownExport)
+	case s.importsState:
+		return cannotCopy("the module imports a memory, a table or a global")
+	case s.memory == nil:
+		return cannotCopy("the module has no memory")
+	case s.memory.Shared:
+		return cannotCopy("the module's memory is shared by threads")
+	case s.body(wasmbin.Data) != nil:
+		return cannotCopy("the module's data cannot be laid out before it runs: addresses are computed, or segments are used at run time")
+	}
+	for _, op := range []struct {
+		op   wasmbin.Op
+		name string
+	}{
+		{wasmbin.OpTableSet, "table.set"}, {wasmbin.OpTableGrow, "table.grow"}, {wasmbin.OpTableCopy, "table.copy"},
+		{wasmbin.OpTableInit, "table.init"}, {wasmbin.OpTableFill, "table.fill"}, {wasmbin.OpElemDrop, "elem.drop"},
+	} {
+		if s.uses[op.op] {
+			return cannotCopy("the module changes its tables while it runs, with %s", op.name)
+		}
+	}
+	for _, g := range s.globals {
+		if g.mutable && (g.valueType == wasmbin.V128 || g.valueType == wasmbin.Funcref || g.valueType == wasmbin.Externref) {
+			return cannotCopy("a global that can be set holds a %s, which cannot be read", ValueType(g.valueType))
+		}
+	}
 	return nil
-}
-
-// section is one of a module's.
-type section struct {
-	id   byte
-	body []byte
-}
-
-// splitSections is false for what is no whole module.
-func splitSections(wasm []byte) ([]section, bool) {
-	if len(wasm) < 8 {
-		return nil, false
-	}
-	var all []section
-	r := reader{b: wasm, at: 8}
-	for r.at < len(wasm) {
-		id, size := r.byte(), uint64(r.u32())
-		if r.err != nil || size > uint64(len(wasm)-r.at) {
-			return nil, false
-		}
-		all = append(all, section{id, wasm[r.at : r.at+int(size)]})
-		r.at += int(size)
-	}
-	return all, true
-}
-
-func joinSections(sections []section) []byte {
-	size := 8
-	for _, s := range sections {
-		size += 6 + len(s.body)
-	}
-	out := append(make([]byte, 0, size), "\x00asm\x01\x00\x00\x00"...)
-	for _, s := range sections {
-		out = append(out, s.id)
-		out = binary.AppendUvarint(out, uint64(len(s.body)))
-		out = append(out, s.body...)
-	}
-	return out
-}
-
-// custom tells whether there is a custom section of that name.
-func (s *shaper) custom(name string) bool {
-	for _, c := range s.sections {
-		if c.id == 0 && customName(c.body) == name {
-			return true
-		}
-	}
-	return false
-}
-
-func customName(body []byte) string {
-	r := reader{b: body}
-	return r.name()
-}
-
-// debugInfo tells whether a custom section is of use to debuggers only.
-func debugInfo(name string) bool {
-	return strings.HasPrefix(name, ".debug_") || strings.HasPrefix(name, "reloc.") || name == "sourceMappingURL" || name == "external_debug_info"
 }
