@@ -31,12 +31,11 @@ func (d *directory) rights() uint64 {
 	return always
 }
 
-// inheriting are the rights of what is opened in it.
+// inheriting are the rights to ask for when something in it is opened. Those
+// to write are always among them: C programs do not ask for others, and would learn
+// that they cannot write only when they do.
 func (d *directory) inheriting() uint64 {
-	if d.writable {
-		return d.rights() | rightsOfReadFiles | rightsOfWriteFiles
-	}
-	return d.rights() | rightsOfReadFiles
+	return d.rights() | rightsOfReadFiles | rightsOfWriteFiles
 }
 
 func (*directory) setFlags(uint16) errno               { return errnoIsdir }
@@ -75,12 +74,18 @@ type opening struct {
 
 func (o opening) is(flag uint32) bool { return o.flags&flag != 0 }
 
+// changes tells whether it asks to change a file that is there. Directories are
+// asked for with all rights, as nothing is written to them.
+func (o opening) changes() bool {
+	return o.is(openTruncate) || o.status&flagAppend != 0 || o.write && !o.is(openDirectory)
+}
+
 // open opens a file or a directory.
 func (d *directory) open(name string, o opening) (descriptor, errno) {
 	if o.is(openCreate) && o.is(openDirectory) {
 		return nil, errnoInval
 	}
-	if !d.writable && (o.is(openTruncate) || o.write && !o.is(openDirectory)) {
+	if !d.writable && o.changes() {
 		return nil, errnoRofs
 	}
 	if !o.follow || o.is(openExclusive) {
@@ -127,7 +132,8 @@ func (d *directory) openDirectory(name string, o opening) (descriptor, errno) {
 }
 
 func (d *directory) openFile(name string, o opening) (descriptor, errno) {
-	f, err := d.root.OpenFile(name, o.system(), 0o644)
+	write := d.writable && (o.write || o.writesAnyway())
+	f, err := d.root.OpenFile(name, o.system(write), 0o644)
 	if err != nil {
 		return nil, errnoOf(err)
 	}
@@ -137,7 +143,7 @@ func (d *directory) openFile(name string, o opening) (descriptor, errno) {
 		_ = f.Close() // not used
 		return nil, errnoAcces
 	}
-	r := &regular{f: f, writable: d.writable, canRead: o.read || !o.write, canWrite: o.write || o.writesAnyway()}
+	r := &regular{f: f, writable: d.writable, canRead: o.read || !o.write, canWrite: write}
 	if o.status&flagAppend != 0 {
 		if e := r.setFlags(o.status); e != success {
 			_ = f.Close() // not used
@@ -154,12 +160,12 @@ func (o opening) writesAnyway() bool {
 }
 
 // system are the flags of os.OpenFile.
-func (o opening) system() int {
+func (o opening) system(write bool) int {
 	flags := os.O_RDONLY | openNonblock
 	switch {
-	case o.write && !o.read:
+	case write && o.write && !o.read:
 		flags |= os.O_WRONLY
-	case o.write || o.writesAnyway():
+	case write:
 		flags |= os.O_RDWR
 	}
 	if o.is(openCreate) {
