@@ -83,6 +83,8 @@ type Instance struct {
 	cancel context.CancelFunc
 	// kernels are the guest's own instances of host modules' kernels.
 	kernels map[string]*Kernel
+	// attached are values of host modules; only the guest's goroutine uses it.
+	attached map[any]any
 	// leaveGate says that it is no fresh guest any more; nil for those that
 	// came in by another way.
 	leaveGate func()

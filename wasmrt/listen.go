@@ -57,7 +57,9 @@ func (f *files) listen(l net.Listener) (*listener, error) {
 	return &listener{files: f, l: l}, nil
 }
 
-func (*listener) rights() uint64 { return rightRead | rightSetFlags | rightStat | rightPoll | rightAccept }
+func (*listener) rights() uint64 {
+	return rightRead | rightSetFlags | rightStat | rightPoll | rightAccept
+}
 
 func (*listener) read(wasiCall, []byte) (int, errno)  { return 0, errnoNotconn }
 func (*listener) write(wasiCall, []byte) (int, errno) { return 0, errnoNotconn }
