@@ -45,7 +45,7 @@ func parse(wasm []byte) (*module, error) {
 	}
 	m.escapes = make([]bool, len(m.imports)+len(m.functions))
 	err = m.read(map[byte]func(*wasmbin.Reader){
-		wasmbin.Global: m.readGlobals, wasmbin.Export: m.readExports, wasmbin.Start: m.readStart,
+		wasmbin.Table: m.readInitials, wasmbin.Global: m.readGlobals, wasmbin.Export: m.readExports, wasmbin.Start: m.readStart,
 		wasmbin.Element: m.readElements, wasmbin.DataCount: m.readDataCount,
 		wasmbin.Code: m.readCode, wasmbin.Data: m.readData,
 	})
@@ -132,9 +132,30 @@ func (m *module) readFunctions(r *wasmbin.Reader) {
 func refuseTags(r *wasmbin.Reader) { r.Fail(&wasmbin.Unsupported{Proposal: "exception handling"}) }
 
 func (m *module) readTables(r *wasmbin.Reader) {
+	readTables(r, func(t byte) { m.tables = append(m.tables, t) }, func(r *wasmbin.Reader) {
+		r.SkipExpr(func(*wasmbin.Instr) {})
+	})
+}
+
+// readInitials reads what is in tables at first.
+func (m *module) readInitials(r *wasmbin.Reader) { readTables(r, func(byte) {}, m.constant) }
+
+// readTables reads tables, of which some may say what is in all entries at
+// first.
+func readTables(r *wasmbin.Reader, each func(valueType byte), initial func(*wasmbin.Reader)) {
+	const withInitial = 0x40
 	for n := r.Count(); n > 0 && r.Err() == nil; n-- {
-		m.tables = append(m.tables, r.ValueType())
+		has := r.More() && r.B[r.At] == withInitial
+		if has {
+			if r.Byte(); r.Byte() != 0 {
+				r.Failf("a table has an unknown form")
+			}
+		}
+		each(r.ValueType())
 		r.Limits()
+		if has {
+			initial(r)
+		}
 	}
 }
 

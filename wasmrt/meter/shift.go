@@ -56,6 +56,13 @@ func (w *writer) expressions(section wasmbin.Section) []byte {
 	return s.done()
 }
 
+// tables copies the section of tables.
+func (w *writer) tables(section wasmbin.Section) []byte {
+	s := w.shifter(section)
+	readTables(&s.Reader, func(byte) {}, func(*wasmbin.Reader) { s.expression() })
+	return s.done()
+}
+
 func (w *writer) exports(section wasmbin.Section) []byte {
 	s := w.shifter(section)
 	for n := s.U32(); n > 0 && s.Err() == nil; n-- {

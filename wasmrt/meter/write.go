@@ -46,6 +46,8 @@ func (w *writer) section(s wasmbin.Section) {
 		body = more(body, added, w.imports())
 	case wasmbin.Function:
 		body = more(body, uint32(len(w.m.helpers())), w.functions())
+	case wasmbin.Table:
+		body = w.tables(s)
 	case wasmbin.Global:
 		body = more(w.expressions(s), 2, w.globals())
 	case wasmbin.Export:
