@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -11,10 +12,16 @@ import (
 )
 
 // Kernel is a guest's own instance of a HostModule's Kernel. It ends with the
-// guest. The guest's goroutine uses it, or nobody while the guest runs.
+// guest. While the guest runs, only the host functions that it calls may use it,
+// and between calls what Use runs.
 type Kernel struct {
 	module api.Module
 	memory *memory
+	once   sync.Once
+	state  any
+
+	mu    sync.Mutex // held by Use and close
+	ended bool
 }
 
 // kernelCode is a HostModule's Kernel, compiled.
@@ -26,6 +33,33 @@ type kernelCode struct {
 // Kernel is the guest's instance of a host module's Kernel; nil when the guest
 // does not import that module, or it has none.
 func (i *Instance) Kernel(hostModule string) *Kernel { return i.kernels[hostModule] }
+
+// Attached is a value of the host module's own that stays with the guest's
+// kernel: what create made at the first call.
+func (k *Kernel) Attached(create func() any) any {
+	k.once.Do(func() { k.state = create() })
+	return k.state
+}
+
+// Use runs f between the guest's calls. It keeps the memory from being freed
+// meanwhile. The error is f's, or says that the guest has ended.
+func (k *Kernel) Use(f func(Memory) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ended {
+		return failf(ReasonClosed, "the instance has ended")
+	}
+	return f(k.Memory())
+}
+
+// close frees it. No guest code runs any more.
+func (k *Kernel) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	_ = k.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
+	k.memory.release()
+}
 
 // Memory is the kernel's memory. What guests do there counts for nothing but
 // their own instance.
@@ -128,8 +162,6 @@ func (e *Engine) newKernel(ctx context.Context, code *kernelCode, limit uint64) 
 // closeKernels frees them. No guest code runs any more.
 func (i *Instance) closeKernels() {
 	for _, k := range i.kernels {
-		_ = k.module.Close(context.Background()) //nolint:forbidigo // frees memory, and is not to be cancelled
-		k.memory.release()
+		k.close()
 	}
-	i.kernels = nil
 }

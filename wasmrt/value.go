@@ -85,7 +85,7 @@ func (t ValueType) Parse(text string) (uint64, error) {
 
 func parseInt(text string, bits int, t ValueType) (uint64, error) {
 	digits, base := text, 10
-	if sign, rest, ok := strings.Cut(text, "0x"); ok && (sign == "" || sign == "-") {
+	if sign, rest, ok := strings.Cut(text, "0x"); ok && (sign == "" || sign == "-") && !strings.ContainsAny(rest, "+-") {
 		digits, base = sign+rest, 16
 	}
 	if v, err := strconv.ParseUint(digits, base, bits); err == nil {

@@ -1,0 +1,115 @@
+package extism
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"dhow.dev/dhow/wasmrt"
+)
+
+// session is what the host keeps of one instance. A call at a time uses it.
+type session struct {
+	kernel *wasmrt.Kernel
+	busy   atomic.Bool
+	arena  arena
+
+	input    uint64
+	inputLen uint64
+	output   uint64
+	outLen   uint64
+	// taken is the output, when it was taken at once: a command is gone when
+	// its call has returned.
+	taken   []byte
+	command bool
+	err     uint64 // the handle
+	message *string
+
+	status  int32 // of the last HTTP response
+	headers []byte
+}
+
+// sessionOf is the instance's, or nil when it imports nothing of Extism's.
+func sessionOf(i *wasmrt.Instance) *session {
+	k := i.Kernel(Name)
+	if k == nil {
+		return nil
+	}
+	return k.Attached(func() any {
+		s := &session{kernel: k}
+		s.arena.reset(pageSize, pageSize) // until a call says more
+		return s
+	}).(*session)
+}
+
+// begin gives the plugin its input.
+func (s *session) begin(h *Host, input []byte, command bool) error {
+	if !s.busy.CompareAndSwap(false, true) {
+		return &wasmrt.Error{Reason: wasmrt.ReasonInUse, Message: "the plugin is in another call"}
+	}
+	err := s.kernel.Use(func(m wasmrt.Memory) error {
+		s.clear(m, h.c.MaxMemory)
+		s.command = command
+		at, ok := s.put(m, input)
+		if !ok {
+			return fmt.Errorf("%w: an input of %d bytes", errNoRoom, len(input))
+		}
+		s.setInput(at, uint64(len(input)))
+		return nil
+	})
+	if err != nil {
+		s.busy.Store(false)
+	}
+	return err
+}
+
+var (
+	errNoRoom   = errors.New("the Extism memory has no room")
+	errResponse = errors.New("the response is larger than allowed")
+)
+
+// finish takes what the call left, and empties the memory. The message is nil
+// when none was set.
+func (s *session) finish() (output []byte, message *string) {
+	defer s.busy.Store(false)
+	output, message = s.taken, s.message
+	_ = s.kernel.Use(func(m wasmrt.Memory) error { // else the plugin has ended, and nothing more can be had
+		if s.outLen > 0 && !s.command {
+			b, ok := m.Read(uint32(s.output), uint32(s.outLen)) //nolint:gosec // checked when it was set
+			if ok {
+				output = append([]byte(nil), b...)
+			}
+		}
+		s.clear(m, pageSize)
+		return nil
+	})
+	return output, message
+}
+
+// clear empties the memory for another call.
+func (s *session) clear(m wasmrt.Memory, most uint64) {
+	if used, ok := m.Read(0, uint32(min(s.arena.end, m.Size(), 1<<32-1))); ok { //nolint:gosec // bounded
+		clear(used)
+	}
+	s.arena.reset(m.Size(), most)
+	s.output, s.outLen, s.taken, s.command = 0, 0, nil, false
+	s.err, s.message = 0, nil
+	s.status, s.headers = 0, nil
+	s.setInput(0, 0)
+}
+
+func (s *session) setInput(at, length uint64) {
+	s.input, s.inputLen = at, length
+	s.kernel.SetGlobal("input", at)
+	s.kernel.SetGlobal("length of input", length)
+	s.kernel.SetGlobal("eights of input", max(length, 7)-7)
+}
+
+// put copies bytes into a new block; no bytes are at 0.
+func (s *session) put(m wasmrt.Memory, b []byte) (uint64, bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	at := s.arena.alloc(uint64(len(b)), s.kernel.Grow)
+	return at, at != 0 && m.Write(uint32(at), b) //nolint:gosec // inside the memory
+}
