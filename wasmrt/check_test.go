@@ -13,7 +13,7 @@ func TestCheckKnowsTheEnginesFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	have := slices.Sorted(maps.Keys(e.provided))
+	have := slices.Sorted(maps.Keys(e.provided[wasiModule]))
 	if want := slices.Sorted(slices.Values(preview1())); !slices.Equal(have, want) {
 		t.Errorf("the engine provides\n%v\nCheck knows\n%v", have, want)
 	}

@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/experimental"
+
+	"dhow.dev/dhow/wasmrt/meter"
 )
 
 // code is a compiled module, shared by all who use it.
@@ -21,10 +24,11 @@ type code struct {
 	extra    int   // references of wazero's that one more Close must drop
 	noStart  error // why it cannot be run as a command; nil when it can
 	pages    uint64
+	tables   uint64 // elements that its tables have from their start
 	image    *image // what its memory begins with; nil for zeros
 	shape    *shaped
-	weight   int64  // estimate of what it holds in memory
-	refs     int    // of Modules and Instances; under engine.mu
+	weight   int64 // estimate of what it holds in memory
+	refs     int   // of Modules and Instances; under engine.mu
 }
 
 // Module is a compiled module, held until Close.
@@ -224,14 +228,19 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 	if err := o.check(func(module, name string) bool { f, _ := e.functions(module); return f[name] != nil }); err != nil {
 		return nil, err
 	}
-	c := &code{engine: e, digest: digest, pages: o.minPages, weight: weigh(len(wasm)), noStart: o.checkCommand()}
+	c := &code{engine: e, digest: digest, pages: o.minPages, tables: o.minElements, weight: weigh(len(wasm)), noStart: o.checkCommand()}
 	if c.shape, err = shape(wasm); err != nil {
 		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the module's data", Err: err}
 	}
-	wasm, c.image = c.shape.wasm, c.shape.image
+	c.image = c.shape.image
+	if wasm, err = e.meter(c.shape.wasm); err != nil {
+		c.image.close()
+		return nil, err
+	}
+	c.shape.wasm = nil
 	ctx = experimental.WithCompilationWorkers(ctx, compileWorkers())
 	if e.disk != nil {
-		c.compiled, c.extra, err = e.disk.compile(digest, func() (wazero.CompiledModule, error) {
+		c.compiled, c.extra, err = e.disk.compile(fmt.Sprintf("%s-%d", digest, e.o.Metering), func() (wazero.CompiledModule, error) {
 			return e.translate(ctx, wasm)
 		})
 	} else {
@@ -246,6 +255,24 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		return nil, err
 	}
 	return c, nil
+}
+
+// meter rewrites a module so that it asks for fuel.
+func (e *Engine) meter(wasm []byte) ([]byte, error) {
+	out, err := meter.Rewrite(wasm, meter.Options{Mode: e.o.Metering})
+	if err == nil {
+		return out, nil
+	}
+	reason := ReasonBroken
+	if m, ok := errors.AsType[*meter.Error](err); ok {
+		switch m.Reason {
+		case meter.ReasonUnsupported, meter.ReasonTooManyLocals:
+			reason = ReasonUnsupported
+		case meter.ReasonReservedName:
+			reason = ReasonReserved
+		}
+	}
+	return nil, &Error{Reason: reason, Message: "the module is not valid, or not of a kind that runs here", Err: err}
 }
 
 // weigh estimates what a compiled module holds: its bytes, its machine code of
@@ -274,6 +301,9 @@ func (e *Engine) translate(ctx context.Context, wasm []byte) (c wazero.CompiledM
 func (e *Engine) checkTypes(c wazero.CompiledModule) error {
 	for _, f := range c.ImportedFunctions() {
 		module, name, _ := f.Import()
+		if module == meter.Namespace {
+			continue
+		}
 		all, _ := e.functions(module)
 		have := all[name]
 		if !slices.Equal(f.ParamTypes(), have.ParamTypes()) || !slices.Equal(f.ResultTypes(), have.ResultTypes()) {

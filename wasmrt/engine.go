@@ -10,6 +10,9 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"dhow.dev/dhow/wasmrt/meter"
 )
 
 // Options of an Engine. The zero value works, without a cache on disk.
@@ -29,6 +32,8 @@ type Options struct {
 	// Interpret runs guests without compiling them, some 40 times slower.
 	// Where the compiler does not support the machine this is always so.
 	Interpret bool
+	// Metering is what fuel counts. Default meter.Exact.
+	Metering meter.Mode
 	// MaxParallel is how many guests compute at a time. Default GOMAXPROCS.
 	MaxParallel int
 	// Host are the host modules that guests can import, beside WASI; see also
@@ -46,7 +51,7 @@ type Engine struct {
 	cache   wazero.CompilationCache
 	disk    *diskCache
 	start   time.Time // the guests' monotonic clock counts from here
-	gate    gate
+	share   *share
 
 	providing sync.Mutex // held while a host module is made
 
@@ -66,12 +71,13 @@ type Engine struct {
 func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
-		o: o, start: o.Now(), gate: newGate(),
+		o: o, start: o.Now(),
 		kernels:   map[string]*kernelCode{},
 		codes:     map[string]*code{},
 		compiling: map[string]*flight{},
 		instances: map[*Instance]struct{}{},
 	}
+	e.share = newShare(o.MaxParallel, e.monotonic)
 	if o.CacheDir != "" {
 		var err error
 		if e.disk, e.cache, err = openDiskCache(o.CacheDir, o.MaxCacheBytes, o.Now); err != nil {
@@ -80,8 +86,11 @@ func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, e.runtimeConfig())
 	provided, err := buildWASI(ctx, e.runtime)
+	if err == nil {
+		err = e.buildMeter(ctx)
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing %s: %w", wasiModule, err), e.Close())
+		return nil, errors.Join(fmt.Errorf("preparing host functions: %w", err), e.Close())
 	}
 	e.provided = map[string]map[string]api.FunctionDefinition{wasiModule: provided}
 	for _, m := range e.o.Host {
@@ -102,6 +111,9 @@ func (o *Options) setDefaults() {
 	if o.MaxIdleBytes == 0 {
 		o.MaxIdleBytes = 64 << 20
 	}
+	if o.MaxParallel <= 0 {
+		o.MaxParallel = goruntime.GOMAXPROCS(0)
+	}
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the default
 	}
@@ -116,7 +128,28 @@ func (e *Engine) runtimeConfig() wazero.RuntimeConfig {
 		c = c.WithCompilationCache(e.cache)
 	}
 	// Line tables would be decoded at each load, for traps alone.
-	return c.WithCloseOnContextDone(true).WithDebugInfoEnabled(false)
+	return c.WithCoreFeatures(features).WithDebugInfoEnabled(false)
+}
+
+// features are those of the core specification that guests can use: all of
+// version 2, and of what came after it what can be metered. Of exceptions
+// wazero 1.12.0 loses locals; threads would share what is not theirs.
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
+
+// buildMeter puts the functions that metered modules call into the runtime.
+func (e *Engine) buildMeter(ctx context.Context) error {
+	i64 := []api.ValueType{api.ValueTypeI64}
+	_, err := e.runtime.NewHostModuleBuilder(meter.Namespace).
+		NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(func(ctx context.Context, stack []uint64) {
+			stack[0] = uint64(instanceOf(ctx).refill(ctx, int64(stack[0]))) //nolint:gosec // i64
+		}), i64, i64).
+		Export(meter.ImportRefill).
+		NewFunctionBuilder().
+		WithGoFunction(api.GoFunc(func(ctx context.Context, _ []uint64) { instanceOf(ctx).overflow() }), nil, nil).
+		Export(meter.ImportOverflow).
+		Instantiate(ctx)
+	return err
 }
 
 // Close stops all instances, waits for their end, and frees what the engine

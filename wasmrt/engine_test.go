@@ -63,7 +63,6 @@ func TestBadModules(t *testing.T) {
 	for n := 12; n < 30; n++ { // in the types
 		flipped[n] ^= 0x55
 	}
-	library := section(7, "\x02"+str("memory")+"\x02\x00"+str("_initialize")+"\x00\x00")
 	for name, c := range map[string]struct {
 		wasm, reason string
 		says         []string
@@ -96,10 +95,8 @@ func TestBadModules(t *testing.T) {
 			wasmrt.ReasonUnknownImport,
 			[]string{"sched_yield", "parameters"},
 		},
-		"no _start":              {header + types + funcs + memory + section(7, "\x01"+str("memory")+"\x02\x00") + body, wasmrt.ReasonNoStart, []string{"_start"}},
-		"library":                {header + types + funcs + memory + library + body, wasmrt.ReasonNoStart, []string{"_initialize", "reactor"}},
 		"_start with parameters": {header + section(1, "\x01\x60\x01\x7f\x00") + funcs + memory + start + body, wasmrt.ReasonNoStart, []string{"parameters"}},
-		"no memory":              {header + types + funcs + section(7, "\x01"+str("_start")+"\x00\x00") + body, wasmrt.ReasonNoMemory, []string{"memory"}},
+		"no memory":              {header + types + imports("wasi_snapshot_preview1|sched_yield") + funcs + section(7, "\x01"+str("_start")+"\x00\x01") + body, wasmrt.ReasonNoMemory, []string{"memory"}},
 	} {
 		m, err := e.Compile(t.Context(), []byte(c.wasm))
 		if err == nil {
@@ -131,6 +128,39 @@ func TestBadModules(t *testing.T) {
 	}
 	if _, err := e.CompileFile(t.Context(), big); err == nil || !strings.Contains(err.Error(), big) {
 		t.Errorf("large file: %v", err)
+	}
+}
+
+// TestNoCommand: a module without _start has functions to call, and cannot be
+// run.
+func TestNoCommand(t *testing.T) {
+	e := newEngine(t, wasmrt.Options{})
+	for name, c := range map[string]struct{ export, says string }{
+		"no export": {"other", "_start"},
+		"library":   {"_initialize", "reactor"},
+	} {
+		m, err := e.Compile(t.Context(), []byte(header+types+funcs+memory+section(7, "\x02"+str("memory")+"\x02\x00"+str(c.export)+"\x00\x00")+body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		_, err = m.Run(t.Context(), wasmrt.Config{})
+		if got, ok := errors.AsType[*wasmrt.Error](err); !ok || got.Reason != wasmrt.ReasonNoStart || !strings.Contains(got.Message, c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := m.Start(t.Context(), wasmrt.Config{}); err == nil {
+			t.Errorf("%s: it starts", name)
+		}
+		i, err := m.New(t.Context(), wasmrt.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.Call(t.Context(), c.export); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"dhow.dev/dhow/wasmrt/meter"
 )
 
 // ValueType is the type of a parameter or result, as the binary format has it.
@@ -130,7 +132,7 @@ func (m Memory) Size() uint64 {
 // Provide adds a host module, for the modules that are compiled from then on.
 func (e *Engine) Provide(m HostModule) error {
 	switch {
-	case m.Name == "" || m.Name == wasiModule || m.Name == reservedModule:
+	case m.Name == "" || m.Name == wasiModule || m.Name == meter.Namespace:
 		return failf(ReasonBadConfig, "a host module cannot be named %q", m.Name)
 	case len(m.Functions) == 0:
 		return failf(ReasonBadConfig, "the host module %s has no functions", m.Name)

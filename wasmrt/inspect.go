@@ -13,14 +13,12 @@ import (
 // wasiModule is where preview 1 imports come from.
 const wasiModule = "wasi_snapshot_preview1"
 
-// reservedModule is the meter's.
-const reservedModule = "dhow:meter"
-
 const pageSize = 64 << 10
 
 // Section ids and external kinds of the binary format that inspect looks at.
 const (
 	sectionImport = 2
+	sectionTable  = 4
 	sectionMemory = 5
 	sectionExport = 7
 
@@ -61,10 +59,12 @@ func (i imported) String() string {
 // outline is what can be known of a module without compiling it, so that what
 // can never run is refused in microseconds, with a reason people understand.
 type outline struct {
-	imports   []imported
-	minPages  uint64
-	hasMemory bool
-	exports   map[string]byte // name to external kind
+	imports  []imported
+	minPages uint64
+	// minElements are those of all tables.
+	minElements uint64
+	hasMemory   bool
+	exports     map[string]byte // name to external kind
 }
 
 // inspect reads the module's outline. It does not validate: the engine does.
@@ -86,6 +86,10 @@ func inspect(wasm []byte) (*outline, error) {
 		switch id {
 		case sectionImport:
 			o.readImports(&s)
+		case sectionTable:
+			for n := s.u32(); n > 0 && s.err == nil; n-- {
+				o.readTable(&s)
+			}
 		case sectionMemory:
 			if n := s.u32(); n > 0 && s.err == nil {
 				o.hasMemory, o.minPages = true, s.limits()
@@ -130,6 +134,15 @@ func (o *outline) readImports(s *reader) {
 			o.imports = append(o.imports, i)
 		}
 	}
+}
+
+// readTable reads a table, with an expression for its elements or without.
+func (o *outline) readTable(s *reader) {
+	if t := s.byte(); t == 0x40 || t < 0x60 {
+		s.failf("a table of a kind that is not known here")
+		return
+	}
+	o.minElements += min(s.limits(), 1<<32)
 }
 
 // checkHeader tells what a file is that is no module.

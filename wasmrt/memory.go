@@ -13,6 +13,7 @@ type memory struct {
 	limit   uint64
 	size    atomic.Uint64
 	refused atomic.Bool
+	refuse  func() // told when the guest is refused more
 	m       mapping
 }
 
@@ -37,17 +38,24 @@ func newMemory(size, limit uint64, i *image) (*memory, error) {
 // Reallocate implements experimental.LinearMemory.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > m.limit {
-		m.refused.Store(true)
+		m.denied()
 		return nil
 	}
 	if size > uint64(len(m.m.buf)) {
 		if m.m.grow(min(size+max(size/2, room), m.limit)) != nil {
-			m.refused.Store(true)
+			m.denied()
 			return nil
 		}
 	}
 	m.size.Store(size)
 	return m.m.buf[:size:size]
+}
+
+func (m *memory) denied() {
+	m.refused.Store(true)
+	if m.refuse != nil {
+		m.refuse()
+	}
 }
 
 // Free implements experimental.LinearMemory; see release.

@@ -1,7 +1,6 @@
 package wasmrt
 
 import (
-	"context"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -23,9 +22,8 @@ func (c *code) origin() *origin {
 	return &origin{image: c.image, size: c.pages * pageSize}
 }
 
-// adopt gives a module just made, whose memory is mapped from o, the rest of o,
-// or runs its start function if o has not begun.
-func (o *origin) adopt(ctx context.Context, m api.Module, s *shaped) error {
+// adopt gives a module just made, whose memory is mapped from o, the rest of o.
+func (o *origin) adopt(m api.Module, s *shaped) error {
 	if mem := m.Memory(); mem != nil && o.size > uint64(mem.Size()) {
 		more := (o.size - uint64(mem.Size())) / pageSize
 		if _, ok := mem.Grow(uint32(more)); !ok { //nolint:gosec // at most 4 GiB
@@ -35,9 +33,5 @@ func (o *origin) adopt(ctx context.Context, m api.Module, s *shaped) error {
 	for n, v := range o.globals {
 		m.ExportedGlobal(s.globals[n].export).(api.MutableGlobal).Set(v)
 	}
-	if o.begun || s.start == "" {
-		return nil
-	}
-	_, err := m.ExportedFunction(s.start).Call(ctx)
-	return err
+	return nil
 }

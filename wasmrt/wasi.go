@@ -109,8 +109,6 @@ func wasiFunctions() []wasiFunction {
 	}
 }
 
-type instanceKey struct{}
-
 // wasiCall is one call of the guest's.
 type wasiCall struct {
 	ctx      context.Context

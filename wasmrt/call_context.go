@@ -1,0 +1,104 @@
+package wasmrt
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+type instanceKey struct{}
+
+// callContext is what host functions get: the caller's values, and done when
+// the guest is to end. What it needs for that is made when somebody first asks:
+// most calls never do.
+type callContext struct {
+	context.Context // the caller's
+	instance        *Instance
+	deadline        time.Duration // on the engine's clock; 0: none
+
+	mu      sync.Mutex
+	ended   bool
+	derived context.Context
+	cancel  context.CancelFunc
+}
+
+// Value gives host functions their guest.
+func (c *callContext) Value(key any) any {
+	if key == (instanceKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// callOf finds the call that a host function belongs to.
+func callOf(ctx context.Context) *callContext {
+	if c, ok := ctx.(*callContext); ok {
+		return c
+	}
+	return ctx.Value(instanceKey{}).(*callContext)
+}
+
+func instanceOf(ctx context.Context) *Instance { return callOf(ctx).instance }
+
+// Done implements context.Context.
+func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }
+
+// Err implements context.Context.
+func (c *callContext) Err() error {
+	c.mu.Lock()
+	derived := c.derived
+	c.mu.Unlock()
+	switch {
+	case derived != nil && derived.Err() != nil:
+		return derived.Err()
+	case c.Context.Err() != nil || c.instance.stopping.Load():
+		return c.derive().Err()
+	case c.deadline != 0 && c.instance.engine.monotonic() >= c.deadline:
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Deadline implements context.Context.
+func (c *callContext) Deadline() (time.Time, bool) {
+	at, ok := c.Context.Deadline()
+	if c.deadline == 0 {
+		return at, ok
+	}
+	own := c.instance.engine.start.Add(c.deadline)
+	if ok && at.Before(own) {
+		return at, true
+	}
+	return own, true
+}
+
+func (c *callContext) derive() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.derived != nil {
+		return c.derived
+	}
+	ctx, cancel := c.Context, context.CancelFunc(nil)
+	if c.deadline != 0 {
+		ctx, cancel = context.WithTimeout(ctx, c.deadline-c.instance.engine.monotonic())
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
+	// The guest's own end ends it too.
+	undo := context.AfterFunc(c.instance.life, cancel)
+	c.derived, c.cancel = ctx, func() { undo(); cancel() }
+	if c.ended || c.instance.stopping.Load() {
+		c.cancel()
+	}
+	return ctx
+}
+
+// end frees what it needed. Who still has it finds it cancelled.
+func (c *callContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.cancel != nil {
+		c.cancel()
+	}
+}

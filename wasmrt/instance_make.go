@@ -1,0 +1,139 @@
+package wasmrt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"math"
+	goruntime "runtime"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"dhow.dev/dhow/wasmrt/meter"
+)
+
+// instantiate makes the guest, which begins as o is, and the context that its
+// first call is to run in. The guest is busy: the caller gives or ends it.
+func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instance, context.Context, error) {
+	e := m.code.engine
+	limit, err := memoryLimit(o.size, c.Limits.Memory)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.Limits.setDefaults()
+	if need := m.code.tables; need > uint64(c.Limits.Tables) {
+		return nil, nil, failf(ReasonTableLimit, "the module needs tables of %d elements, and the limit is %d: raise the limit", need, c.Limits.Tables)
+	}
+	i := newInstance(m.code, c)
+	i.begun = o.begun
+	// What it holds from then on keeps the image that is mapped next.
+	if err := e.enter(i, m); err != nil {
+		i.stop()
+		return nil, nil, err
+	}
+	if i.memory, err = newMemory(o.size, limit, o.image); err != nil {
+		i.memory = nil
+		i.end(Exit{})
+		return nil, nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
+	}
+	i.memory.refuse = func() { i.notify(NoticeMemoryLimit, i.outOfMemory()) }
+	call := i.newCall(ctx)
+	if i.files, err = openFiles(i, c); err != nil {
+		i.end(Exit{})
+		return nil, nil, err
+	}
+	if err = i.load(call, c, o, limit); err != nil {
+		call.end()
+		i.end(Exit{})
+		return nil, nil, err
+	}
+	return i, call, nil
+}
+
+func newInstance(c *code, config Config) *Instance {
+	i := &Instance{engine: c.engine, code: c, limits: config.Limits, tell: config.Notify, done: make(chan struct{})}
+	i.life, i.stop = context.WithCancel(context.Background()) //nolint:forbidigo // the guest's own
+	i.state.Store(busy)
+	i.seat = newSeat(config.Limits.Weight)
+	i.limit = int64(min(config.Limits.Fuel, math.MaxInt64)) //nolint:gosec // bounded
+	i.cpu.Store(config.Limits.CPU)
+	i.poke = make(chan struct{}, 1)
+	return i
+}
+
+// load instantiates the module, which is work like any other.
+func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) error {
+	if !i.enter(call) {
+		return call.Err()
+	}
+	defer i.leave()
+	ctx, err := i.addKernels(call, i.code.compiled, limit)
+	if err != nil {
+		return err
+	}
+	// wazero asks for a memory once: a module has at most one.
+	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return i.memory })
+	i.module, err = i.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), i.code.compiled, i.moduleConfig(c))
+	switch _, exited := errors.AsType[*sys.ExitError](err); {
+	case err == nil:
+	case i.interrupted(call):
+		return call.Err()
+	case exited || i.fate != nil:
+		return &Error{Reason: ReasonBroken, Message: "the module ended before its start", Err: i.failure(call, err)}
+	default:
+		return &Error{Reason: ReasonBadConfig, Message: "the module cannot be started", Err: err}
+	}
+	i.fuel, _ = i.module.ExportedGlobal(meter.ExportFuel).(api.MutableGlobal)
+	i.depth, _ = i.module.ExportedGlobal(meter.ExportDepth).(api.MutableGlobal)
+	return o.adopt(i.module, i.code.shape)
+}
+
+// memoryLimit checks a limit against what the guest needs from its start.
+func memoryLimit(need, limit uint64) (uint64, error) {
+	const most = 1 << 32
+	if limit == 0 || limit > most {
+		return most, nil
+	}
+	limit -= limit % pageSize
+	if need > limit {
+		return 0, failf(ReasonMemoryLimit, "the module needs %d bytes of memory from its start, and the limit is %d: raise the limit", need, limit)
+	}
+	return limit, nil
+}
+
+func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
+	e := i.engine
+	mc := wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions().
+		WithArgs(c.Args...).
+		WithRandSource(rand.Reader).
+		WithWalltime(func() (int64, int32) {
+			now := e.o.Now()
+			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // below a billion
+		}, 1).
+		WithNanotime(func() int64 { return int64(e.monotonic()) }, 1).
+		WithOsyield(goruntime.Gosched)
+	for _, kv := range c.Env {
+		name, value, _ := strings.Cut(kv, "=")
+		mc = mc.WithEnv(name, value)
+	}
+	return mc
+}
+
+// newCall makes the context of a call.
+func (i *Instance) newCall(ctx context.Context) *callContext {
+	c := &callContext{Context: ctx, instance: i}
+	if i.limits.Timeout > 0 {
+		c.deadline = later(i.engine.monotonic(), i.limits.Timeout)
+	}
+	i.current = c
+	return c
+}
+
+func (e *Engine) monotonic() time.Duration { return e.o.Now().Sub(e.start) + 1 }

@@ -1,0 +1,163 @@
+package wasmrt
+
+import (
+	"sync"
+	"time"
+
+	"dhow.dev/dhow/wasmrt/internal/fair"
+)
+
+// lendAfter is how long a guest keeps its place on the CPU without asking for
+// more fuel, while others wait: it sits in a host function.
+const lendAfter = 10 * time.Millisecond
+
+// share gives places on the CPU to guests: as many compute at a time as there
+// are places, and who has had the least in proportion to its weight is next.
+type share struct {
+	now func() time.Duration
+
+	mu       sync.Mutex
+	free     int
+	queue    fair.Queue
+	holders  map[*fair.One]*seat
+	watching bool
+}
+
+// seat is a guest at a share.
+type seat struct {
+	fair.One               // under share.mu
+	turn     chan struct{} // its place has come; room for one
+	lent     bool          // its place went to others; under share.mu
+	since    time.Duration // when it last came to the share; under share.mu
+}
+
+func newShare(places int, now func() time.Duration) *share {
+	return &share{free: places, now: now, holders: map[*fair.One]*seat{}}
+}
+
+func newSeat(weight uint32) *seat {
+	return &seat{One: fair.One{Weight: weight}, turn: make(chan struct{}, 1)}
+}
+
+// acquire returns when the guest has a place: true. False when done came
+// first; it is asked for only if there is need to wait.
+func (s *share) acquire(g *seat, done func() <-chan struct{}) bool {
+	s.mu.Lock()
+	g.since = s.now()
+	if s.free > 0 {
+		s.free--
+		s.queue.Run(&g.One)
+		s.holders[&g.One] = g
+		s.mu.Unlock()
+		return true
+	}
+	s.waitLocked(g)
+	s.mu.Unlock()
+	return s.await(g, done)
+}
+
+// waitLocked puts the guest into the queue.
+func (s *share) waitLocked(g *seat) {
+	s.queue.Wait(&g.One)
+	s.holders[&g.One] = g
+	if !s.watching {
+		s.watching = true
+		time.AfterFunc(lendAfter, s.watch)
+	}
+}
+
+func (s *share) await(g *seat, done func() <-chan struct{}) bool {
+	select {
+	case <-g.turn:
+		return true
+	case <-done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-g.turn: // both came
+		return true
+	default:
+		s.queue.Leave(&g.One)
+		delete(s.holders, &g.One)
+		return false
+	}
+}
+
+// pass is called by a guest that has computed for a time and would go on. It
+// returns at once, or after others had their turn: moved. Ok is false when done came
+// first, and the guest has no place then.
+func (s *share) pass(g *seat, used time.Duration, done func() <-chan struct{}) (moved, ok bool) {
+	s.mu.Lock()
+	s.queue.Charge(&g.One, used)
+	g.since = s.now()
+	if !g.lent && !s.queue.Before(&g.One) {
+		s.mu.Unlock()
+		return false, true
+	}
+	s.queue.Leave(&g.One)
+	if g.lent && s.free > 0 {
+		g.lent = false
+		s.free--
+		s.queue.Run(&g.One)
+		s.mu.Unlock()
+		return false, true
+	}
+	s.waitLocked(g)
+	if !g.lent {
+		s.giveLocked()
+	}
+	g.lent = false
+	s.mu.Unlock()
+	return true, s.await(g, done)
+}
+
+// release gives the guest's place back.
+func (s *share) release(g *seat, used time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue.Charge(&g.One, used)
+	s.queue.Leave(&g.One)
+	delete(s.holders, &g.One)
+	if !g.lent {
+		s.giveLocked()
+	}
+	g.lent = false
+}
+
+// giveLocked gives a place to the next one, if any waits.
+func (s *share) giveLocked() {
+	next := s.queue.Next()
+	if next == nil {
+		s.free++
+		return
+	}
+	g := s.holders[next]
+	g.since = s.now()
+	g.turn <- struct{}{}
+}
+
+// watch lends the places of guests that sit in host functions, as long as
+// others wait.
+func (s *share) watch() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	for n := 0; n < len(s.queue.Running()); n++ {
+		g := s.holders[s.queue.Running()[n]]
+		if s.queue.Waiting() > 0 && !g.lent && now-g.since >= lendAfter {
+			g.lent = true
+			s.giveLocked()
+		}
+	}
+	if s.watching = s.queue.Waiting() > 0; s.watching {
+		time.AfterFunc(lendAfter, s.watch)
+	}
+}
+
+// setWeight changes the guest's weight.
+func (s *share) setWeight(g *seat, weight uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g.Weight = weight
+}
