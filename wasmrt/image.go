@@ -1,6 +1,9 @@
 package wasmrt
 
-import "bytes"
+import (
+	"bytes"
+	"sync/atomic"
+)
 
 // image is what a guest's memory begins with, laid out once. Guests map it
 // copy-on-write, so that they share the pages that they do not write, and none
@@ -8,8 +11,9 @@ import "bytes"
 // are zero. It does not change any more once it is made.
 type image struct {
 	file  imageFile
-	size  uint64 // whole pages of the system
-	bytes []byte // to read
+	size  uint64       // whole pages of the system
+	bytes []byte       // to read
+	more  atomic.Int32 // users beside the first
 }
 
 // newImage makes an image of a size, which is rounded up, and lets fill write
@@ -67,8 +71,15 @@ func (i *image) page(n int) []byte {
 	return pageAt(i.bytes, n)
 }
 
-func (i *image) close() {
+// hold adds a user, of whom each closes it.
+func (i *image) hold() {
 	if i != nil {
+		i.more.Add(1)
+	}
+}
+
+func (i *image) close() {
+	if i != nil && i.more.Add(-1) < 0 {
 		i.file.close()
 		i.bytes = nil
 	}

@@ -57,6 +57,7 @@ type Instance struct {
 
 	compute                        // of the goroutine that holds the state busy, as is what follows
 	begun     bool                 // the start function has run
+	ahead     time.Duration        // of the engine's clock is the guest's
 	current   *callContext         // of the call
 	functions map[string]*function // that were called
 	fate      *ExitError           // what a host function ended it with
@@ -228,7 +229,8 @@ func (i *Instance) notify(reason, message string) {
 func (i *Instance) wall() time.Time { return i.engine.o.Now() }
 
 // monotonic is the guest's monotonic clock: never 0, the same for all guests.
-func (i *Instance) monotonic() time.Duration { return i.engine.monotonic() }
+// but for those that were restored: theirs goes on.
+func (i *Instance) monotonic() time.Duration { return i.engine.monotonic() + i.ahead }
 
 // end frees what the guest held. No guest code runs any more.
 func (i *Instance) end(exit Exit) {

@@ -30,7 +30,7 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 		return nil, nil, failf(ReasonTableLimit, "the module needs tables of %d elements, and the limit is %d: raise the limit", need, c.Limits.Tables)
 	}
 	i := newInstance(m.code, c)
-	i.begun = o.begun
+	i.begun, i.ahead = o.begun, o.ahead
 	// What it holds from then on keeps the image that is mapped next.
 	if err := e.enter(i, m); err != nil {
 		i.stop()
@@ -117,7 +117,7 @@ func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
 			now := e.o.Now()
 			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // below a billion
 		}, 1).
-		WithNanotime(func() int64 { return int64(e.monotonic()) }, 1).
+		WithNanotime(func() int64 { return int64(i.monotonic()) }, 1).
 		WithOsyield(goruntime.Gosched)
 	for _, kv := range c.Env {
 		name, value, _ := strings.Cut(kv, "=")

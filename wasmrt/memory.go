@@ -58,6 +58,9 @@ func (m *memory) denied() {
 	}
 }
 
+// bytes is all of it, until it grows or is released.
+func (m *memory) bytes() []byte { return m.m.buf[:m.size.Load()] }
+
 // Free implements experimental.LinearMemory; see release.
 func (m *memory) Free() {}
 

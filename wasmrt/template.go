@@ -13,8 +13,8 @@ type origin struct {
 	globals []uint64
 	// begun says that the start function and _initialize have run already.
 	begun bool
-	// clock is what the guest's monotonic clock is ahead of the engine's.
-	clock time.Duration
+	// ahead is what the guest's monotonic clock is ahead of the engine's.
+	ahead time.Duration
 }
 
 // origin is what a module's instances begin with by themselves.
@@ -34,4 +34,55 @@ func (o *origin) adopt(m api.Module, s *shaped) error {
 		m.ExportedGlobal(s.globals[n].export).(api.MutableGlobal).Set(v)
 	}
 	return nil
+}
+
+// alone runs f while nothing else can run or end the guest.
+func (i *Instance) alone(f func() error) error {
+	if err := i.take(); err != nil {
+		return err
+	}
+	defer i.give()
+	return f()
+}
+
+// capture makes an origin of what the guest is now. To be called alone.
+func (i *Instance) capture() (*origin, error) {
+	memory := i.memory.bytes()
+	image, err := imageOf(memory)
+	if err != nil {
+		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the image", Err: err}
+	}
+	return &origin{
+		image: image, size: uint64(len(memory)), globals: i.globals(), begun: true,
+		ahead: i.monotonic() - i.engine.monotonic(),
+	}, nil
+}
+
+// globals are the values of the mutable globals.
+func (i *Instance) globals() []uint64 {
+	values := make([]uint64, 0, len(i.code.shape.globals))
+	for _, g := range i.code.shape.globals {
+		values = append(values, i.module.ExportedGlobal(g.export).Get())
+	}
+	return values
+}
+
+// copyable says what the guest has that cannot be carried to another one; nil
+// if there is nothing. The guest is between calls.
+func (i *Instance) copyable() error {
+	if i.code.shape.fixed != nil {
+		return i.code.shape.fixed
+	}
+	return i.alone(func() error {
+		if what := i.files.opened(); what != "" {
+			return cannotCopy("it has %s", what)
+		}
+		if len(i.attached) > 0 {
+			return cannotCopy("the host keeps something for it")
+		}
+		for name := range i.kernels {
+			return cannotCopy("the host module %s keeps a memory for it", printable(name))
+		}
+		return nil
+	})
 }
