@@ -51,7 +51,7 @@ type compute struct {
 // enter returns when the guest may compute: true. False when it is to end
 // first, and it has no place then.
 func (i *Instance) enter(c *callContext) bool {
-	if !i.allowed(c) || !i.engine.share.acquire(i.seat, c.Done) {
+	if i.interrupted(c) || !i.allowed(c) || !i.engine.share.acquire(i.seat, c.Done) {
 		return false
 	}
 	i.since.Store(int64(i.engine.monotonic()))
