@@ -117,7 +117,7 @@ func (n *Node) work(ctx context.Context, info *dhowv1.NodeInfo) error {
 		}
 	}
 	s := session.New(session.Config{
-		Client: n.client.Agents, Turn: n.client.Next, Agent: sessionAgent{n}, Logs: n.logs,
+		Client: n.client.Agents, Turn: n.client.Next, Agent: sessionAgent{n}, Logs: n.logs, Functions: n.agent,
 		Info:    func() *dhowv1.NodeInfo { return info },
 		Servers: n.learn, Logger: c.Logger, Jitter: c.Jitter,
 	})

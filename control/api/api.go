@@ -24,13 +24,14 @@ type API struct {
 	writer *connect.ErrorWriter
 	chunks *sync.Pool
 	// why holds the one who asks the planner.
-	why chan struct{}
+	why     chan struct{}
+	targets *targets
 }
 
 // New makes the API and the one handler of its port. Run must run, too.
 func New(c Config) (*API, http.Handler) {
 	c = c.withDefaults()
-	a := &API{c: c, writer: connect.NewErrorWriter(), chunks: newChunks(), why: make(chan struct{}, 1)}
+	a := &API{c: c, writer: connect.NewErrorWriter(), chunks: newChunks(), why: make(chan struct{}, 1), targets: newTargets()}
 	a.tokens = newTokens(c.Store, c.Reads)
 	opts := []connect.HandlerOption{
 		connect.WithReadMaxBytes(wire.MaxMessage),
@@ -46,12 +47,14 @@ func New(c Config) (*API, http.Handler) {
 	mux.Handle(dhowv1connect.NewAuthServiceHandler(auths{a}, opts...))
 	mux.Handle(dhowv1connect.NewLogServiceHandler(logs{a}, opts...))
 	mux.Handle(dhowv1connect.NewClusterServiceHandler(clusters{a}, opts...))
+	mux.Handle(dhowv1connect.NewFunctionServiceHandler(functions{a}, opts...))
+	mux.Handle(dhowv1connect.NewUsageServiceHandler(usages{a}, opts...))
 	mux.Handle(dhowv1connect.NewAgentServiceHandler(c.Agents, opts...))
 	mux.Handle(dhowv1connect.NewPeerServiceHandler(c.PeerService, opts...))
 	reflector := grpcreflect.NewStaticReflector(
 		dhowv1connect.ObjectServiceName, dhowv1connect.ArtifactServiceName, dhowv1connect.AuthServiceName,
 		dhowv1connect.LogServiceName, dhowv1connect.ClusterServiceName, dhowv1connect.AgentServiceName,
-		dhowv1connect.PeerServiceName,
+		dhowv1connect.PeerServiceName, dhowv1connect.FunctionServiceName, dhowv1connect.UsageServiceName,
 	)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, opts...))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, opts...))

@@ -49,6 +49,11 @@ type Sessions interface {
 	// fails or the context ends. CodeUnavailable when the node has no session
 	// here.
 	Logs(ctx context.Context, node string, q *dhowv1.LogQuery, send func([]*dhowv1.LogLine) error) error
+	// Call has a node run a function. An error that is spec.Untouched says that
+	// it did not begin.
+	Call(ctx context.Context, node string, c *dhowv1.FunctionCall) (*dhowv1.FunctionResult, error)
+	Functions(ctx context.Context, node string, q *dhowv1.FunctionsQuery) (*dhowv1.FunctionList, error)
+	Usage(ctx context.Context, node string, q *dhowv1.UsageQuery) (*dhowv1.UsageList, error)
 }
 
 // Peers calls other servers with this one's certificate; *peer.Peers is one.
@@ -57,6 +62,10 @@ type Peers interface {
 	FetchAny(ctx context.Context, digest string, offset uint64) (body io.ReadCloser, size uint64, err error)
 	// Logs is LogService.Logs on that server.
 	Logs(ctx context.Context, server string, q *dhowv1.LogQuery, send func([]*dhowv1.LogLine) error) error
+	// Call, Functions and Usage are the services' methods on that server.
+	Call(ctx context.Context, server string, c *dhowv1.FunctionCall) (*dhowv1.CallResponse, error)
+	Functions(ctx context.Context, server string, q *dhowv1.FunctionsQuery) (*dhowv1.FunctionsResponse, error)
+	Usage(ctx context.Context, server string, q *dhowv1.UsageRequest) (*dhowv1.UsageResponse, error)
 	// RemovePeer has the leader remove a server.
 	RemovePeer(ctx context.Context, server string) error
 }

@@ -24,7 +24,7 @@ type stream = connect.BidiStreamForClientSimple[dhowv1.SessionRequest, dhowv1.Se
 
 // node is a node's end of its session.
 type node struct {
-	t      *testing.T
+	t      testing.TB
 	w      *world
 	name   string
 	c      *client.Client
@@ -36,7 +36,7 @@ type node struct {
 func info() *dhowv1.NodeInfo { return &dhowv1.NodeInfo{Os: "linux", Arch: "amd64"} }
 
 // connect opens a session and reads the welcome.
-func (w *world) connect(t *testing.T, name string, generation uint64) *node {
+func (w *world) connect(t testing.TB, name string, generation uint64) *node {
 	t.Helper()
 	n := w.dial(t, name)
 	n.hello(generation)
@@ -46,7 +46,7 @@ func (w *world) connect(t *testing.T, name string, generation uint64) *node {
 	return n
 }
 
-func (w *world) dial(t *testing.T, name string) *node {
+func (w *world) dial(t testing.TB, name string) *node {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -108,7 +108,7 @@ func (n *node) ended() error {
 func (w *world) node(name string) { w.put(&dhowv1.Node{Meta: &dhowv1.Meta{Name: name}}) }
 
 // waitNode waits until the node is as f wants it.
-func (w *world) waitNode(t *testing.T, name string, f func(*dhowv1.Node) bool) *dhowv1.Node {
+func (w *world) waitNode(t testing.TB, name string, f func(*dhowv1.Node) bool) *dhowv1.Node {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

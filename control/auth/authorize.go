@@ -12,10 +12,11 @@ type Verb string
 
 // The verbs.
 const (
-	VerbRead         Verb = "read"          // Get, List, Watch, Why; per kind
-	VerbWrite        Verb = "write"         // Apply; per kind
-	VerbDelete       Verb = "delete"        // per kind
-	VerbLogs         Verb = "read logs"     // LogService
+	VerbRead         Verb = "read"      // Get, List, Watch, Why; per kind
+	VerbWrite        Verb = "write"     // Apply; per kind
+	VerbDelete       Verb = "delete"    // per kind
+	VerbLogs         Verb = "read logs" // LogService
+	VerbCall         Verb = "call functions"
 	VerbFetch        Verb = "fetch"         // artifacts: Stat, Fetch
 	VerbUpload       Verb = "upload"        // artifacts
 	VerbInfo         Verb = "see info"      // ClusterService.Info, StateHash
@@ -85,6 +86,9 @@ func may(verb Verb, kind dhowv1.Kind) []Caller {
 		return []Caller{Viewer, Deployer, Admin}
 	case VerbFetch:
 		return []Caller{Viewer, Deployer, Admin, NodeCert, ServerCert}
+	case VerbCall:
+		// A node calls for its instances, as far as their policies allow.
+		return []Caller{Deployer, Admin, NodeCert}
 	case VerbUpload:
 		return []Caller{Deployer, Admin}
 	case VerbInfo:

@@ -47,7 +47,7 @@ func (h *Hub) Call(ctx context.Context, node string, c *dhowv1.FunctionCall) (*d
 	if len(c.GetData()) > wire.SmallAnswer {
 		q.data = c.GetData()
 		c = &dhowv1.FunctionCall{
-			Ref: c.GetRef(), Function: c.GetFunction(), Args: c.GetArgs(), Headers: c.GetHeaders(), Timeout: c.GetTimeout(), More: true,
+			Ref: c.GetRef(), Function: c.GetFunction(), Args: c.GetArgs(), Headers: c.GetHeaders(), Timeout: c.GetTimeout(), Depth: c.GetDepth(), More: true,
 		}
 	}
 	if until, ok := ctx.Deadline(); ok && c.GetTimeout() == nil {

@@ -58,6 +58,8 @@ type Client struct {
 	Auth      dhowv1connect.AuthServiceClient
 	Logs      dhowv1connect.LogServiceClient
 	Cluster   dhowv1connect.ClusterServiceClient
+	Functions dhowv1connect.FunctionServiceClient
+	Usage     dhowv1connect.UsageServiceClient
 	Agents    dhowv1connect.AgentServiceClient
 	Peers     dhowv1connect.PeerServiceClient
 
@@ -119,6 +121,8 @@ func New(o Options) (*Client, error) {
 	c.Auth = dhowv1connect.NewAuthServiceClient(h, base, opts...)
 	c.Logs = dhowv1connect.NewLogServiceClient(h, base, opts...)
 	c.Cluster = dhowv1connect.NewClusterServiceClient(h, base, opts...)
+	c.Functions = dhowv1connect.NewFunctionServiceClient(h, base, opts...)
+	c.Usage = dhowv1connect.NewUsageServiceClient(h, base, opts...)
 	c.Agents = dhowv1connect.NewAgentServiceClient(h, base, opts...)
 	c.Peers = dhowv1connect.NewPeerServiceClient(h, base, opts...)
 	return c, nil

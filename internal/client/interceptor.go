@@ -110,6 +110,8 @@ func again(procedure string, err error) bool {
 		dhowv1connect.AuthServiceWhoAmIProcedure,
 		dhowv1connect.ClusterServiceInfoProcedure,
 		dhowv1connect.ClusterServiceWhyProcedure,
+		dhowv1connect.FunctionServiceFunctionsProcedure,
+		dhowv1connect.UsageServiceUsageProcedure,
 		// Reports are numbered; an old one changes nothing.
 		dhowv1connect.AgentServiceReportStatusProcedure:
 		return true

@@ -35,7 +35,8 @@ type Action struct {
 	Verb    Verb
 	Runtime string // whose it is
 	ID      runtime.ID
-	// For Prepare and Start: everything but Dir and the output writers.
+	// For Prepare, Start and Wait: everything but Dir, the output writers and
+	// Notify.
 	Task  *runtime.Task
 	Grace time.Duration // for Stop
 }

@@ -60,6 +60,7 @@ type Agent struct {
 	runtimes map[string]runtime.Runtime
 	slots    chan struct{}
 	started  chan struct{} // closed once the ledger is restored
+	live     live
 
 	mu    sync.Mutex
 	inbox []func(now time.Time)

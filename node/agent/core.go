@@ -173,7 +173,7 @@ func (c *Core) Ready(now time.Time) Ready {
 func (c *Core) act(v Verb, i *instance, t *task) {
 	a := Action{Verb: v, Runtime: t.runtime, ID: t.id(i)}
 	switch v {
-	case Prepare, Start:
+	case Prepare, Start, Wait:
 		m, s := i.obj.GetMeta(), i.obj.GetSpec()
 		a.Task = &runtime.Task{
 			ID: a.ID, Namespace: m.GetNamespace(), Name: m.GetName(),
@@ -181,7 +181,7 @@ func (c *Core) act(v Verb, i *instance, t *task) {
 		}
 	case Stop:
 		a.Grace = i.grace
-	case Wait, Remove, Cancel, Clean: // the ID says it all
+	case Remove, Cancel, Clean: // the ID says it all
 	}
 	c.actions = append(c.actions, a)
 }

@@ -13,6 +13,7 @@
 //	core.Done(now, agent.Result{...})        // the outcome of an Action
 //	core.Stored(now, ready.Mark)             // ledger records up to Mark are durable
 //	core.Reported(now, id, response, err)    // the outcome of a Report
+//	core.Notice(now, id, notice)             // what people should know of a run
 //	core.Disconnected(now)
 //	core.Tick(now)                           // at or after Wake()
 //

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"dhow.dev/dhow/node/runtime"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 )
 
@@ -26,6 +27,19 @@ func (c *Core) event(i *instance, now time.Time, kind dhowv1.EventType, reason, 
 		Type:      kind, Reason: reason, Message: message,
 		Source: c.config.Node, Time: timestamppb.New(now),
 	}, now)
+}
+
+// Notice makes an event of what happened to a run that goes on.
+func (c *Core) Notice(now time.Time, id runtime.ID, n runtime.Notice) {
+	i := c.instances[id.Instance]
+	if i == nil {
+		return
+	}
+	message := n.Message
+	if len(i.tasks) > 1 {
+		message = fmt.Sprintf("task %q: %s", id.Task, message)
+	}
+	c.event(i, now, dhowv1.EventType_EVENT_TYPE_WARNING, n.Reason, message)
 }
 
 // backOff is said once for each thing that is in the way.

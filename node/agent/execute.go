@@ -84,7 +84,10 @@ func (a *Agent) perform(ctx context.Context, act Action) Result {
 			res.Started, res.Err = rt.Start(ctx, act.Task)
 		}
 	case Wait:
+		run := liveRun{act.Task, rt}
+		a.live.add(run)
 		res.Exit, res.Err = rt.Wait(ctx, act.ID)
+		a.live.remove(run)
 	case Stop:
 		res.Err = rt.Stop(ctx, act.ID, act.Grace)
 	case Remove:
@@ -98,6 +101,10 @@ func (a *Agent) perform(ctx context.Context, act Action) Result {
 func (a *Agent) complete(t *runtime.Task) {
 	t.Dir = filepath.Join(a.config.Dir, t.ID.Instance)
 	t.Stdout, t.Stderr = a.config.Logs.Task(t.ID.Instance, t.Namespace, t.Name, t.ID.Task)
+	id := t.ID
+	t.Notify = func(n runtime.Notice) {
+		a.post(func(now time.Time) { a.core.Notice(now, id, n) })
+	}
 }
 
 func (a *Agent) clean(uid string) {

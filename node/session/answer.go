@@ -6,18 +6,34 @@ import (
 	"io"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
+	"dhow.dev/dhow/proto/wire"
 )
 
 // answerer runs the answers of one session.
 type answerer struct {
 	s   *Session
+	out *sender
 	ctx context.Context //nolint:containedctx // the session's life, which ends its answers
 	wg  sync.WaitGroup
 
 	mu      sync.Mutex
 	cancels map[string]context.CancelFunc
+}
+
+// sender has one message after the other go up the session.
+type sender struct {
+	mu sync.Mutex
+	st *stream
+}
+
+func (s *sender) send(m *dhowv1.SessionRequest) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.Send(m)
 }
 
 func (a *answerer) ask(q *dhowv1.Ask) {
@@ -42,7 +58,7 @@ func (a *answerer) ask(q *dhowv1.Ask) {
 			defer a.mu.Unlock()
 			delete(a.cancels, q.GetId())
 		}()
-		if err := a.s.answer(ctx, q); err != nil && ctx.Err() == nil {
+		if err := a.answer(ctx, q); err != nil && ctx.Err() == nil {
 			a.s.c.Logger.Warn("a server's question was not answered", "error", err)
 		}
 	})
@@ -50,8 +66,67 @@ func (a *answerer) ask(q *dhowv1.Ask) {
 
 func (a *answerer) wait() { a.wg.Wait() }
 
-// answer opens a stream for the question and says what there is to say.
-func (s *Session) answer(ctx context.Context, q *dhowv1.Ask) error {
+// answer says what there is to say: in the session, or, when that is much, in
+// a stream of its own.
+func (a *answerer) answer(ctx context.Context, q *dhowv1.Ask) error {
+	m := &dhowv1.AnswerRequest{Id: q.GetId()}
+	var went error
+	switch what := q.GetWhat().(type) {
+	case *dhowv1.Ask_Call:
+		var res *dhowv1.FunctionResult
+		res, went = a.call(ctx, q.GetId(), what.Call)
+		m.Part = &dhowv1.AnswerRequest_Call{Call: res}
+	case *dhowv1.Ask_Functions:
+		var list *dhowv1.FunctionList
+		list, went = a.s.c.Functions.Functions(ctx, what.Functions)
+		m.Part = &dhowv1.AnswerRequest_Functions{Functions: list}
+	case *dhowv1.Ask_Usage:
+		var list *dhowv1.UsageList
+		list, went = a.s.c.Functions.Usage(ctx, what.Usage)
+		m.Part = &dhowv1.AnswerRequest_Usage{Usage: list}
+	default:
+		return a.s.stream(ctx, q)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody waits any more
+	}
+	if went != nil {
+		m.Part = nil
+		m.Error, m.Code, m.Untouched = went.Error(), string(spec.CodeOf(went)), spec.Untouched(went)
+	}
+	if proto.Size(m) <= wire.SmallAnswer {
+		return a.out.send(&dhowv1.SessionRequest{Message: &dhowv1.SessionRequest_Answer{Answer: m}})
+	}
+	return a.s.large(ctx, m)
+}
+
+// call fetches what the question did not bring along, and calls.
+func (a *answerer) call(ctx context.Context, id string, c *dhowv1.FunctionCall) (*dhowv1.FunctionResult, error) {
+	if c.GetMore() {
+		res, err := a.s.c.Client.CallData(ctx, &dhowv1.CallDataRequest{Id: id})
+		if err != nil {
+			return nil, &spec.Error{Code: spec.CodeUnavailable, Untouched: true, Message: "the node could not fetch the call's data", Err: err}
+		}
+		c.Data = res.GetData()
+	}
+	return a.s.c.Functions.Call(ctx, c)
+}
+
+// large opens a stream for one message.
+func (s *Session) large(ctx context.Context, m *dhowv1.AnswerRequest) error {
+	st, err := s.c.Client.Answer(ctx)
+	if err != nil {
+		return err
+	}
+	if err := st.Send(m); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	_, err = st.CloseAndReceive()
+	return err
+}
+
+// stream answers with many messages.
+func (s *Session) stream(ctx context.Context, q *dhowv1.Ask) error {
 	st, err := s.c.Client.Answer(ctx)
 	if err != nil {
 		return err

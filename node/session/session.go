@@ -38,14 +38,22 @@ type Logs interface {
 	Read(ctx context.Context, q *dhowv1.LogQuery, emit func([]*dhowv1.LogLine) error) error
 }
 
+// Functions calls functions of instances, and knows what they use.
+type Functions interface {
+	Call(ctx context.Context, c *dhowv1.FunctionCall) (*dhowv1.FunctionResult, error)
+	Functions(ctx context.Context, q *dhowv1.FunctionsQuery) (*dhowv1.FunctionList, error)
+	Usage(ctx context.Context, q *dhowv1.UsageQuery) (*dhowv1.UsageList, error)
+}
+
 // Config is what a Session needs.
 type Config struct {
 	// Client calls one of the servers; after Turn, another one.
-	Client dhowv1connect.AgentServiceClient
-	Turn   func()
-	Agent  Agent
-	Logs   Logs
-	Info   func() *dhowv1.NodeInfo
+	Client    dhowv1connect.AgentServiceClient
+	Turn      func()
+	Agent     Agent
+	Logs      Logs
+	Functions Functions
+	Info      func() *dhowv1.NodeInfo
 	// Servers learns the servers' addresses.
 	Servers func(addresses []string)
 	Logger  *slog.Logger
@@ -137,12 +145,13 @@ func (s *Session) once(parent context.Context) (welcomed bool, err error) {
 	})
 	defer silent.Stop()
 	watchdog.Stop()
+	out := &sender{st: st}
 	beating := make(chan struct{})
 	go func() {
 		defer close(beating)
-		s.heartbeats(ctx, st, beat, &taken)
+		s.heartbeats(ctx, out, beat, &taken)
 	}()
-	answers := &answerer{s: s, ctx: ctx, cancels: map[string]context.CancelFunc{}}
+	answers := &answerer{s: s, out: out, ctx: ctx, cancels: map[string]context.CancelFunc{}}
 	s.c.Agent.Connected(ctx)
 	err = s.receive(ctx, st, &taken, answers, func() { silent.Reset(timeout) })
 	cancel(err)
@@ -171,7 +180,7 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-func (s *Session) heartbeats(ctx context.Context, st *stream, every time.Duration, taken *atomic.Uint64) {
+func (s *Session) heartbeats(ctx context.Context, out *sender, every time.Duration, taken *atomic.Uint64) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -180,7 +189,7 @@ func (s *Session) heartbeats(ctx context.Context, st *stream, every time.Duratio
 			return
 		case <-tick.C:
 			beat := &dhowv1.Heartbeat{Generation: taken.Load()}
-			if st.Send(&dhowv1.SessionRequest{Message: &dhowv1.SessionRequest_Heartbeat{Heartbeat: beat}}) != nil {
+			if out.send(&dhowv1.SessionRequest{Message: &dhowv1.SessionRequest_Heartbeat{Heartbeat: beat}}) != nil {
 				return // Receive tells why
 			}
 		}

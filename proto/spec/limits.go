@@ -41,6 +41,7 @@ const (
 	MaxCallBytes     = 4 << 20 // data of a call, and of its result
 	MaxCallText      = 64 << 10
 	MaxCallTimeout   = time.Hour
+	MaxCallDepth     = 16 // functions that call functions
 )
 
 // DefaultNamespace holds what names no namespace.

@@ -100,6 +100,11 @@ func KindName(k dhowv1.Kind) string {
 	return strings.ToLower(strings.TrimPrefix(k.String(), "KIND_"))
 }
 
+// TypeName is the lower-case name of a workload's type: "service".
+func TypeName(t dhowv1.WorkloadType) string {
+	return strings.ToLower(strings.TrimPrefix(t.String(), "WORKLOAD_TYPE_"))
+}
+
 // RevisionName is the name of a workload's numbered revision.
 func RevisionName(workload string, number uint64) string {
 	return fmt.Sprintf("%s.%d", workload, number)

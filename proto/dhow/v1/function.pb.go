@@ -39,7 +39,9 @@ type FunctionCall struct {
 	// From a server to a node: AgentService.CallData has the data.
 	More bool `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
 	// How long it may take, at most. Default: the function's own limit alone.
-	Timeout       *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// How many functions called each other to get here. At most 16.
+	Depth         uint32 `protobuf:"varint,8,opt,name=depth,proto3" json:"depth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -121,6 +123,13 @@ func (x *FunctionCall) GetTimeout() *durationpb.Duration {
 		return x.Timeout
 	}
 	return nil
+}
+
+func (x *FunctionCall) GetDepth() uint32 {
+	if x != nil {
+		return x.Depth
+	}
+	return 0
 }
 
 type Header struct {
@@ -621,7 +630,7 @@ var File_dhow_v1_function_proto protoreflect.FileDescriptor
 
 const file_dhow_v1_function_proto_rawDesc = "" +
 	"\n" +
-	"\x16dhow/v1/function.proto\x12\adhow.v1\x1a\x12dhow/v1/meta.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe6\x01\n" +
+	"\x16dhow/v1/function.proto\x12\adhow.v1\x1a\x12dhow/v1/meta.proto\x1a\x1egoogle/protobuf/duration.proto\"\xfc\x01\n" +
 	"\fFunctionCall\x12\x1e\n" +
 	"\x03ref\x18\x01 \x01(\v2\f.dhow.v1.RefR\x03ref\x12\x1a\n" +
 	"\bfunction\x18\x02 \x01(\tR\bfunction\x12\x12\n" +
@@ -629,7 +638,8 @@ const file_dhow_v1_function_proto_rawDesc = "" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12)\n" +
 	"\aheaders\x18\x05 \x03(\v2\x0f.dhow.v1.HeaderR\aheaders\x12\x12\n" +
 	"\x04more\x18\x06 \x01(\bR\x04more\x123\n" +
-	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\"4\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x14\n" +
+	"\x05depth\x18\b \x01(\rR\x05depth\"4\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06values\x18\x02 \x03(\tR\x06values\"\xe2\x01\n" +
