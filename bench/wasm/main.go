@@ -36,6 +36,9 @@ type bench func(ctx context.Context, o options, t *table, details io.Writer) err
 func benches() map[string]bench {
 	return map[string]bench{
 		"metering": benchMetering,
+		"pauses":   benchPauses,
+		"starts":   benchStarts,
+		"idle":     benchIdle,
 	}
 }
 

@@ -62,7 +62,7 @@ func addMetering(t *table, ratios map[string][]float64) {
 
 // compare is the median of each form's runs, in ms.
 func compare(ctx context.Context, p program, contenders []string, rounds int) (medians map[string]float64, err error) {
-	module, err := guest(ctx, p.source)
+	module, err := p.module(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func compare(ctx context.Context, p program, contenders []string, rounds int) (m
 		}
 	}()
 	for _, form := range contenders {
-		c, err := startChild(ctx, form, module)
+		c, err := startChild(ctx, "program", form, module)
 		if err != nil {
 			return nil, err
 		}
@@ -82,14 +82,14 @@ func compare(ctx context.Context, p program, contenders []string, rounds int) (m
 	all := map[string][]float64{}
 	for range rounds {
 		for i, c := range children {
-			d, stdout, err := c.run()
-			if err != nil {
+			var r oneRun
+			if err := c.ask(&r); err != nil {
 				return nil, err
 			}
-			if stdout != p.want {
-				return nil, fmt.Errorf("%s: it printed %q, and should have printed %q", contenders[i], stdout, p.want)
+			if r.Stdout != p.want {
+				return nil, fmt.Errorf("%s: it printed %q, and should have printed %q", contenders[i], r.Stdout, p.want)
 			}
-			all[contenders[i]] = append(all[contenders[i]], float64(d.Microseconds())/1000)
+			all[contenders[i]] = append(all[contenders[i]], ms(r.CPU))
 		}
 	}
 	medians = map[string]float64{}

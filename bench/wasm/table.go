@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"text/tabwriter"
+	"time"
 )
 
 // row is a figure, what a peer reaches, and what we hold ourselves to.
@@ -93,6 +94,10 @@ func number(v float64) string {
 	}
 	return fmt.Sprintf("%.4g", v)
 }
+
+func ms(d time.Duration) float64 { return float64(d) / 1e6 }
+
+func us(d time.Duration) float64 { return float64(d) / 1e3 }
 
 func median(v []float64) float64 { return quantile(v, 0.5) }
 
