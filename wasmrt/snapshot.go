@@ -21,6 +21,7 @@ type Snapshot struct {
 	why    error   // nil if instances are copies
 	// generators are the addresses of Go's random states.
 	generators []uint32
+	hook       bool // ReseedExport is exported
 
 	mu     sync.Mutex
 	origin *origin // nil when closed, or not shared
@@ -57,6 +58,7 @@ func (s *Snapshot) take(ctx context.Context, c Config, i *Instance, warm []func(
 	if s.why = i.copyable(); s.why != nil {
 		return nil
 	}
+	s.hook = i.exports(ReseedExport)
 	if i.code.shape.random && len(c.Listeners) == 0 {
 		c.Stdin, c.Stdout, c.Stderr, c.Notify = nil, nil, nil, nil
 		var err error
@@ -138,13 +140,16 @@ func (s *Snapshot) reseed(ctx context.Context, i *Instance) error {
 			return err
 		}
 	}
-	if !i.exports(ReseedExport) {
+	if !s.hook {
 		return nil
 	}
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
-	_, err := i.Call(ctx, ReseedExport, binary.LittleEndian.Uint64(seed[:]))
-	return err
+	if _, err := i.Call(ctx, ReseedExport, binary.LittleEndian.Uint64(seed[:])); err != nil {
+		return err
+	}
+	// It is not called again, and would keep the stack that it ran on.
+	return i.alone(func() error { delete(i.functions, ReseedExport); return nil })
 }
 
 // Close frees the snapshot. Instances made from it keep what they need.
