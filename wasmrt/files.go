@@ -215,9 +215,8 @@ func (c wasiCall) wait() {
 	c.instance.block()
 	select {
 	case <-c.files.waker:
-		c.instance.unblock()
 	case <-c.ctx.Done():
-		c.instance.unblock()
-		interrupt()
 	}
+	c.instance.unblock()
+	c.goOn()
 }

@@ -205,9 +205,7 @@ func (d *directory) list(c wasiCall, b []byte, cookie uint64) (uint32, errno) {
 	}
 	total := len(b)
 	for len(b) > 0 {
-		if c.stopped() {
-			interrupt()
-		}
+		c.goOn()
 		entry, err := d.entries.at(d.root, cookie)
 		if errors.Is(err, io.EOF) {
 			break

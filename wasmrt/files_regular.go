@@ -9,8 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// regular is an open file. The disk may be slow, so the CPU goes to others
-// while it is used.
+// regular is an open file.
 type regular struct {
 	f                 *os.File
 	writable          bool // the mount is
@@ -55,34 +54,33 @@ func (r *regular) stat() (sys.Stat_t, errno) {
 	return sys.NewStat_t(info), success
 }
 
-// transfer reads or writes while others compute.
-func (r *regular) transfer(c wasiCall, allowed bool, do func() (int, error)) (int, errno) {
+// transfer reads or writes. It mostly takes less time than it would take to
+// give the CPU to others; when the disk is slow, they get it after a while.
+func transfer(allowed bool, do func([]byte) (int, error), p []byte) (int, errno) {
 	if !allowed {
 		return 0, errnoBadf
 	}
-	c.instance.block()
-	n, err := do()
-	c.instance.unblock()
+	n, err := do(p)
 	if n > 0 || errors.Is(err, io.EOF) {
 		return n, success
 	}
 	return 0, errnoOf(err)
 }
 
-func (r *regular) read(c wasiCall, p []byte) (int, errno) {
-	return r.transfer(c, r.canRead, func() (int, error) { return r.f.Read(p) })
+func (r *regular) read(_ wasiCall, p []byte) (int, errno) {
+	return transfer(r.canRead, r.f.Read, p)
 }
 
-func (r *regular) readAt(c wasiCall, p []byte, at int64) (int, errno) {
-	return r.transfer(c, r.canRead, func() (int, error) { return r.f.ReadAt(p, at) })
+func (r *regular) write(_ wasiCall, p []byte) (int, errno) {
+	return transfer(r.canWrite, r.f.Write, p)
 }
 
-func (r *regular) write(c wasiCall, p []byte) (int, errno) {
-	return r.transfer(c, r.canWrite, func() (int, error) { return r.f.Write(p) })
+func (r *regular) readAt(p []byte, at int64) (int, errno) {
+	return transfer(r.canRead, func(p []byte) (int, error) { return r.f.ReadAt(p, at) }, p)
 }
 
-func (r *regular) writeAt(c wasiCall, p []byte, at int64) (int, errno) {
-	return r.transfer(c, r.canWrite, func() (int, error) { return r.f.WriteAt(p, at) })
+func (r *regular) writeAt(p []byte, at int64) (int, errno) {
+	return transfer(r.canWrite, func(p []byte) (int, error) { return r.f.WriteAt(p, at) }, p)
 }
 
 func (r *regular) seek(offset int64, whence int) (int64, errno) {
@@ -90,18 +88,23 @@ func (r *regular) seek(offset int64, whence int) (int64, errno) {
 	return at, errnoOf(err)
 }
 
+// sync takes long on all disks.
 func (r *regular) sync(c wasiCall) errno {
-	_, e := r.transfer(c, true, func() (int, error) { return 0, r.f.Sync() })
-	return e
+	c.instance.block()
+	err := r.f.Sync()
+	c.instance.unblock()
+	return errnoOf(err)
 }
 
-func (r *regular) truncate(c wasiCall, size int64) errno {
-	_, e := r.transfer(c, r.canWrite, func() (int, error) { return 0, r.f.Truncate(size) })
-	return e
+func (r *regular) truncate(size int64) errno {
+	if !r.canWrite {
+		return errnoBadf
+	}
+	return errnoOf(r.f.Truncate(size))
 }
 
 // grow makes the file at least so long.
-func (r *regular) grow(c wasiCall, size int64) errno {
+func (r *regular) grow(size int64) errno {
 	st, e := r.stat()
 	if e != success {
 		return e
@@ -109,13 +112,12 @@ func (r *regular) grow(c wasiCall, size int64) errno {
 	if st.Size >= size {
 		return success
 	}
-	return r.truncate(c, size)
+	return r.truncate(size)
 }
 
-func (r *regular) setTimes(c wasiCall, atime, mtime time.Time) errno {
+func (r *regular) setTimes(atime, mtime time.Time) errno {
 	if !r.writable {
 		return errnoRofs
 	}
-	_, e := r.transfer(c, true, func() (int, error) { return 0, setTimes(r.f, atime, mtime) })
-	return e
+	return errnoOf(setTimes(r.f, atime, mtime))
 }

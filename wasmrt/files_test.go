@@ -284,3 +284,16 @@ func reason(err error) string {
 	}
 	return ""
 }
+func TestFileLimitIsNoticed(t *testing.T) {
+	m := filesGuest(t)
+	var notices []wasmrt.Notice
+	c := wasmrt.Config{
+		Mounts: []wasmrt.Mount{{Host: tree(t, map[string]string{"a": "alpha"}), Guest: "/m"}},
+		Limits: wasmrt.Limits{Files: 10},
+		Notify: func(n wasmrt.Notice) { notices = append(notices, n) },
+	}
+	operate(t, m, c, "many /m/a 100", "many /m/a 100")
+	if len(notices) != 1 || notices[0].Reason != wasmrt.NoticeFileLimit {
+		t.Errorf("notices are %v", notices)
+	}
+}

@@ -103,9 +103,7 @@ func later(t, by time.Duration) time.Duration {
 
 // await returns when something is ready, and has marked what is.
 func (c wasiCall) await(subs []subscription, now time.Duration) {
-	if c.stopped() {
-		interrupt() // a guest that only ever polls
-	}
+	c.goOn() // a guest may do nothing but poll
 	ready, first, clock := c.look(subs, now)
 	if ready {
 		return
@@ -121,7 +119,8 @@ func (c wasiCall) await(subs []subscription, now time.Duration) {
 		select {
 		case <-c.ctx.Done():
 			c.instance.unblock()
-			interrupt()
+			c.goOn()
+			return
 		case <-expired:
 			now = max(first, c.instance.monotonic())
 		case <-c.files.waker:
@@ -129,6 +128,7 @@ func (c wasiCall) await(subs []subscription, now time.Duration) {
 		}
 		if ready, _, _ = c.look(subs, now); ready {
 			c.instance.unblock()
+			c.goOn()
 			return
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	wasi "github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
-	"github.com/tetratelabs/wazero/sys"
 )
 
 // maxTransfer bounds the bytes that one call reads or writes, so that no call
@@ -214,8 +213,12 @@ func (c wasiCall) vectors(n int, do func([]byte) (int, errno)) (uint32, errno) {
 	return sum, success
 }
 
-// stopped tells whether the guest is to end.
-func (c wasiCall) stopped() bool { return c.ctx.Err() != nil }
+// goOn ends the guest on the spot if it is to end.
+func (c wasiCall) goOn() {
+	if call := callOf(c.ctx); c.instance.interrupted(call) {
+		c.instance.interrupt(call)
+	}
+}
 
 // randomGet fills memory in pieces, as it may be large.
 func randomGet(c wasiCall) errno {
@@ -229,12 +232,7 @@ func randomGet(c wasiCall) errno {
 			return errnoIo
 		}
 		b = b[len(piece):]
-		if c.stopped() {
-			interrupt()
-		}
+		c.goOn()
 	}
 	return success
 }
-
-// interrupt unwinds the guest from inside a host function.
-func interrupt() { panic(sys.NewExitError(sys.ExitCodeContextCanceled)) }

@@ -62,7 +62,7 @@ func fdAllocate(c wasiCall) errno {
 	if e != success || at+n < at {
 		return errnoInval
 	}
-	return f.grow(c, at+n)
+	return f.grow(at + n)
 }
 
 func fdClose(c wasiCall) errno { return c.files.remove(c.u32(0)) }
@@ -174,7 +174,7 @@ func fdFilestatSetSize(c wasiCall) errno {
 	if e != success {
 		return e
 	}
-	return f.truncate(c, size)
+	return f.truncate(size)
 }
 
 func fdFilestatSetTimes(c wasiCall) errno {
@@ -188,7 +188,7 @@ func fdFilestatSetTimes(c wasiCall) errno {
 	}
 	switch d := d.(type) {
 	case *regular:
-		return d.setTimes(c, atime, mtime)
+		return d.setTimes(atime, mtime)
 	case *directory:
 		return d.setTimes(".", atime, mtime)
 	}
@@ -249,7 +249,7 @@ func fdPread(c wasiCall) errno {
 		return e
 	}
 	n, e := c.vectors(1, func(p []byte) (int, errno) {
-		n, e := f.readAt(c, p, at)
+		n, e := f.readAt(p, at)
 		at += int64(n)
 		return n, e
 	})
@@ -281,7 +281,7 @@ func fdPwrite(c wasiCall) errno {
 		return e
 	}
 	n, e := c.vectors(1, func(p []byte) (int, errno) {
-		n, e := f.writeAt(c, p, at)
+		n, e := f.writeAt(p, at)
 		at += int64(n)
 		return n, e
 	})

@@ -123,9 +123,7 @@ func pathOpen(c wasiCall) errno {
 	if c.files.full() {
 		return errnoMfile
 	}
-	c.instance.block()
 	opened, e := d.open(name, o)
-	c.instance.unblock()
 	if e != success {
 		return e
 	}

@@ -12,30 +12,32 @@ var (
 	ErrInvalid  = errors.New("invalid")
 	ErrTooLarge = errors.New("too large")
 	ErrTimedOut = errors.New("timed out")
-	ErrFailed   = errors.New("failed")
 	ErrBusy     = errors.New("busy")
 	ErrFault    = errors.New("outside of memory")
 )
 
-// code is the number of an error in the guests' interface.
+// failed is the number of all other errors.
+const failed = -6
+
+// code is the number of an error in the guests' interface. They are promised:
+// a number never changes its meaning.
 func code(err error) int32 {
-	switch {
-	case err == nil:
-		return 0
-	case errors.Is(err, ErrNotFound):
-		return -1
-	case errors.Is(err, ErrDenied):
-		return -2
-	case errors.Is(err, ErrInvalid):
-		return -3
-	case errors.Is(err, ErrTooLarge):
-		return -4
-	case errors.Is(err, ErrTimedOut), errors.Is(err, context.DeadlineExceeded):
-		return -5
-	case errors.Is(err, ErrBusy):
-		return -7
-	case errors.Is(err, ErrFault):
-		return -8
+	for _, known := range [...]struct {
+		err  error
+		code int32
+	}{
+		{ErrNotFound, -1},
+		{ErrDenied, -2},
+		{ErrInvalid, -3},
+		{ErrTooLarge, -4},
+		{ErrTimedOut, -5},
+		{context.DeadlineExceeded, -5},
+		{ErrBusy, -7},
+		{ErrFault, -8},
+	} {
+		if errors.Is(err, known.err) {
+			return known.code
+		}
 	}
-	return -6
+	return failed
 }
