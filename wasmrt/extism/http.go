@@ -31,7 +31,11 @@ func httpRequest(k call) {
 		return
 	}
 	response, err := k.do(asked, body)
-	if err != nil {
+	k.stack[0] = 0
+	switch {
+	case k.ctx.Err() != nil: // the plugin is about to be ended for that
+		return
+	case err != nil:
 		k.fail("HTTP request: %w", err)
 		return
 	}
