@@ -3,6 +3,7 @@ package wasmrt
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -84,7 +85,7 @@ type Caller struct {
 func (c Caller) Instance() *Instance { return c.instance }
 
 // Memory is the guest's memory.
-func (c Caller) Memory() Memory { return Memory{c.module.Memory()} }
+func (c Caller) Memory() Memory { return Memory{memoryOf(c.module)} }
 
 // Call calls an exported function of the guest from inside a host function.
 // When it fails, so must the host function: by Caller.Fail, or by returning
@@ -108,6 +109,15 @@ func (c Caller) Fail(err error) {
 
 // Memory is a guest's linear memory, seen from a host function.
 type Memory struct{ m api.Memory }
+
+// memoryOf is a module's memory; nil when it has none, which wazero's is not.
+func memoryOf(m api.Module) api.Memory {
+	memory := m.Memory()
+	if reflect.ValueOf(memory).IsNil() {
+		return nil
+	}
+	return memory
+}
 
 // Read is a view of n bytes: what is written to it the guest sees. It is valid
 // until the guest runs again. False when these are not inside the memory.

@@ -24,7 +24,7 @@ func (c *code) origin() *origin {
 
 // adopt gives a module just made, whose memory is mapped from o, the rest of o.
 func (o *origin) adopt(m api.Module, s *shaped) error {
-	if mem := m.Memory(); mem != nil && o.size > uint64(mem.Size()) {
+	if mem := memoryOf(m); mem != nil && o.size > uint64(mem.Size()) {
 		more := (o.size - uint64(mem.Size())) / pageSize
 		if _, ok := mem.Grow(uint32(more)); !ok { //nolint:gosec // at most 4 GiB
 			return failf(ReasonMemoryLimit, "the copy needs %d bytes of memory: raise the limit", o.size)
