@@ -85,7 +85,7 @@ func (a *app) load(cmd *cobra.Command, files []string) (*set, error) {
 // complete fills in digests, namespace and defaults, and validates.
 func (s *set) complete(a *app, d *manifest.Document) error {
 	for _, m := range d.Modules {
-		hashed, err := hashModule(m.Path)
+		hashed, err := hashModule(m.Path, useOfSource(d.Object, m.Source))
 		if err != nil {
 			return &spec.Error{Code: spec.CodeInvalid, Path: m.Field, Message: err.Error()}
 		}

@@ -26,6 +26,8 @@ type deployFlags struct {
 	env, args, labels  []string
 	ports, constraints []string
 	http, job, spread  bool
+	kind               string
+	wasm               wasmFlags
 	cpu, memory, stdin string
 	restart            string
 	grace, lostAfter   durationFlag
@@ -40,6 +42,8 @@ func deployCmd(a *app) *cobra.Command {
 		Example: `  dhow deploy web ./web.wasm --http --replicas 3
   dhow deploy greet ./greet.wasm --env GREETING=hello -- --loud
   dhow deploy count ./count.wasm --job --stdin ./input.txt
+  dhow deploy calc ./calc.wasm --type function --concurrency 8 --max-time 2s
+  dhow deploy fetch ./fetch.wasm --type function --net-allow api.example.com
   dhow deploy cache docker.io/library/redis:8 --port 6379`,
 		Args: args(2, -1, "NAME or what to run"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,7 +59,9 @@ func deployCmd(a *app) *cobra.Command {
 	flags.StringArrayVar(&f.args, "arg", nil, "argument for the program (repeatable; or behind --)")
 	flags.StringArrayVarP(&f.ports, "port", "p", nil, "port it listens on: 8080, name=8080, or HOST:8080 for a fixed port of the node (repeatable)")
 	flags.BoolVar(&f.http, "http", false, "run the module once for each HTTP request, as a CGI program")
-	flags.BoolVar(&f.job, "job", false, "run until it has succeeded")
+	flags.StringVar(&f.kind, "type", "", "service (runs until it is deleted; the default), job, or function (runs when it is called: dhow call)")
+	flags.BoolVar(&f.job, "job", false, "run until it has succeeded: --type job")
+	f.wasm.add(flags)
 	flags.StringArrayVar(&f.labels, "label", nil, "label of the workload, key=value (repeatable)")
 	flags.StringVar(&f.cpu, "cpu", "", "CPU limit of an instance, such as 500m or 0.5")
 	flags.StringVar(&f.memory, "memory", "", "memory limit of an instance, such as 64Mi")
@@ -107,7 +113,7 @@ func (a *app) deployed(ctx context.Context, c *client.Client, w *dhowv1.Workload
 		waiting = a.startWait(ctx, c, selectorsFor([]*dhowv1.Meta{w.Meta}), rollout)
 	}
 	if wasm := w.Spec.Template.Tasks[0].GetWasm(); isFile(w) {
-		m, err := hashModule(wasm.File)
+		m, err := hashModule(wasm.File, useOf(w.Spec, w.Spec.Template.Tasks[0]))
 		if err != nil {
 			return err
 		}
@@ -182,6 +188,9 @@ func (f *deployFlags) workload(a *app, args []string) (*dhowv1.Workload, error) 
 	if task.Resources, err = f.resources(); err != nil {
 		note(err)
 	}
+	if err := f.wasm.apply(task); err != nil {
+		note(err)
+	}
 	labels, err := parsePairs("--label", f.labels)
 	if err != nil {
 		note(err)
@@ -219,10 +228,28 @@ func (f *deployFlags) workload(a *app, args []string) (*dhowv1.Workload, error) 
 	s := &dhowv1.WorkloadSpec{
 		Type: dhowv1.WorkloadType_WORKLOAD_TYPE_SERVICE, Replicas: new(uint32(f.replicas)), Template: t, LostAfter: f.lostAfter.proto(),
 	}
-	if f.job {
-		s.Type = dhowv1.WorkloadType_WORKLOAD_TYPE_JOB
+	if typ, err := f.workloadType(); err != nil {
+		note(err)
+	} else if typ != 0 {
+		s.Type = typ
 	}
 	return &dhowv1.Workload{Meta: &dhowv1.Meta{Name: args[0], Labels: labels}, Spec: s}, errors.Join(errs...)
+}
+
+// workloadType is what --type and --job say; 0 when they do not.
+func (f *deployFlags) workloadType() (dhowv1.WorkloadType, error) {
+	if f.kind == "" {
+		if f.job {
+			return dhowv1.WorkloadType_WORKLOAD_TYPE_JOB, nil
+		}
+		return 0, nil
+	}
+	n, ok := manifest.ParseWord(dhowv1.WorkloadType(0).Descriptor(), f.kind)
+	typ := dhowv1.WorkloadType(n)
+	if !ok || f.job && typ != dhowv1.WorkloadType_WORKLOAD_TYPE_JOB {
+		return 0, spec.Errorf(spec.CodeInvalid, "--type %q: say service, job or function, and leave --job out", f.kind)
+	}
+	return typ, nil
 }
 
 // source decides what the second argument is: a digest, a file, or an image.

@@ -76,6 +76,8 @@ func (a *app) describe(ctx context.Context, c *client.Client, o *dhowv1.Object) 
 		sel = &dhowv1.Selector{Kind: dhowv1.Kind_KIND_INSTANCE, Namespace: m.GetNamespace(), Workload: m.GetName()}
 	case dhowv1.Kind_KIND_NODE:
 		sel = &dhowv1.Selector{Kind: dhowv1.Kind_KIND_INSTANCE, Node: m.GetName()}
+	case dhowv1.Kind_KIND_INSTANCE:
+		a.describeUsage(ctx, c, o.GetInstance())
 	default:
 	}
 	if sel != nil {
@@ -88,6 +90,28 @@ func (a *app) describe(ctx context.Context, c *client.Client, o *dhowv1.Object) 
 		}
 	}
 	return a.describeEvents(ctx, c, o)
+}
+
+// describeUsage says what a running instance uses, if its node says so.
+func (a *app) describeUsage(ctx context.Context, c *client.Client, i *dhowv1.Instance) {
+	if i.GetStatus().GetState() != dhowv1.InstanceState_INSTANCE_STATE_RUNNING {
+		return
+	}
+	m := i.GetMeta()
+	res, err := c.Usage.Usage(ctx, &dhowv1.UsageRequest{Namespace: m.GetNamespace(), Instance: m.GetName()})
+	_, _ = fmt.Fprintln(a.stdout, "\nusage:")
+	for _, s := range res.GetSilent() {
+		err = spec.Errorf(spec.CodeUnavailable, "%s", s.GetMessage())
+	}
+	if err != nil {
+		_, _ = fmt.Fprintf(a.stdout, "not known: %s\n", output.Clean(err.Error()))
+		return
+	}
+	for _, u := range res.GetInstances() {
+		for _, line := range output.TaskUsages(u) {
+			_, _ = fmt.Fprintln(a.stdout, output.Clean(line))
+		}
+	}
 }
 
 func (a *app) heading(name string, status output.Cell) {

@@ -39,6 +39,8 @@ type fake struct {
 	dhowv1connect.UnimplementedLogServiceHandler
 	dhowv1connect.UnimplementedClusterServiceHandler
 	dhowv1connect.UnimplementedAuthServiceHandler
+	dhowv1connect.UnimplementedFunctionServiceHandler
+	dhowv1connect.UnimplementedUsageServiceHandler
 
 	mu      sync.Mutex
 	objects map[string]*dhowv1.Object
@@ -48,6 +50,9 @@ type fake struct {
 	uploads int
 	lines   map[string][]*dhowv1.LogLine // by instance
 	refuse  error                        // what every call answers, when set
+	// What Call answers, and what Usage does, one after the other.
+	function func(c *dhowv1.FunctionCall) (*dhowv1.FunctionResult, error)
+	usage    []*dhowv1.UsageResponse
 	// Called after a workload was applied, in a goroutine of its own.
 	onApply func(w *dhowv1.Workload)
 	// Called while Apply holds the lock, before versions are compared.
@@ -75,6 +80,8 @@ func newFake(t *testing.T) *fake {
 	mux.Handle(dhowv1connect.NewLogServiceHandler(f, opt))
 	mux.Handle(dhowv1connect.NewClusterServiceHandler(f, opt))
 	mux.Handle(dhowv1connect.NewAuthServiceHandler(f, opt))
+	mux.Handle(dhowv1connect.NewFunctionServiceHandler(f, opt))
+	mux.Handle(dhowv1connect.NewUsageServiceHandler(f, opt))
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f.tell != "" {
 			w.Header().Set(wire.ServersHeader, f.tell)
@@ -425,6 +432,45 @@ func (f *fake) RemoveServer(_ context.Context, req *dhowv1.RemoveServerRequest) 
 		return nil, spec.Errorf(spec.CodeNotFound, "there is no server %q", req.GetName())
 	}
 	return &dhowv1.RemoveServerResponse{}, nil
+}
+
+func (f *fake) Call(_ context.Context, req *dhowv1.CallRequest) (*dhowv1.CallResponse, error) {
+	c := req.GetCall()
+	f.mu.Lock()
+	o, answer := f.objects[key(c.GetRef())], f.function
+	f.mu.Unlock()
+	if o == nil {
+		return nil, spec.Errorf(spec.CodeNotFound, "there is no %s %s", spec.KindName(c.GetRef().GetKind()), c.GetRef().GetName())
+	}
+	res, err := answer(c)
+	if err != nil {
+		return nil, err
+	}
+	return &dhowv1.CallResponse{Result: res, Instance: c.GetRef().GetName() + "-0-aaaaa", Node: "n1"}, nil
+}
+
+func (f *fake) Functions(_ context.Context, req *dhowv1.FunctionsRequest) (*dhowv1.FunctionsResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ref := req.GetQuery().GetRef(); f.objects[key(ref)] == nil {
+		return nil, spec.Errorf(spec.CodeNotFound, "there is no %s %s", spec.KindName(ref.GetKind()), ref.GetName())
+	}
+	return &dhowv1.FunctionsResponse{Functions: []*dhowv1.Function{
+		{Name: "add", Params: []string{"i32", "i32"}, Results: []string{"i32"}}, {Name: "shout"},
+	}}, nil
+}
+
+func (f *fake) Usage(context.Context, *dhowv1.UsageRequest) (*dhowv1.UsageResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.usage) == 0 {
+		return &dhowv1.UsageResponse{}, nil
+	}
+	out := f.usage[0]
+	if len(f.usage) > 1 {
+		f.usage = f.usage[1:]
+	}
+	return out, nil
 }
 
 func (f *fake) Why(_ context.Context, req *dhowv1.WhyRequest) (*dhowv1.WhyResponse, error) {

@@ -22,7 +22,7 @@ func pushCmd(a *app) *cobra.Command {
 			modules := make([]module, len(files))
 			for i, f := range files {
 				var err error
-				if modules[i], err = hashModule(f); err != nil {
+				if modules[i], err = hashModule(f, moduleUse{}); err != nil {
 					return err
 				}
 			}

@@ -45,7 +45,7 @@ func newRoot(a *app) *cobra.Command {
 	server := serverCmd(a)
 	addServe(server, a)
 	add(work, deployCmd(a), applyCmd(a), diffCmd(a), deleteCmd(a), getCmd(a), describeCmd(a),
-		logsCmd(a), eventsCmd(a), scaleCmd(a), whyCmd(a), waitCmd(a), pushCmd(a), nsCmd(a))
+		callCmd(a), logsCmd(a), topCmd(a), eventsCmd(a), scaleCmd(a), whyCmd(a), waitCmd(a), pushCmd(a), nsCmd(a))
 	add(cluster, upCmd(a), server, agentCmd(a), nodeCmd(a), tokenCmd(a), debugCmd(a))
 	add(here, runCmd(a), contextCmd(a), versionCmd(a))
 	root.SetCompletionCommandGroupID(here)

@@ -14,7 +14,6 @@ import (
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
 	"dhow.dev/dhow/proto/wire"
-	"dhow.dev/dhow/wasmrt"
 )
 
 // maxModule is what nodes take at most.
@@ -26,9 +25,9 @@ type module struct {
 	size         int64
 }
 
-// hashModule reads a file once, refuses what is no wasm module, and finds its
-// digest.
-func hashModule(path string) (module, error) {
+// hashModule reads a file once, refuses what can never run as it is used, and
+// finds its digest.
+func hashModule(path string, use moduleUse) (module, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return module{}, spec.Errorf(spec.CodeInvalid, "%w", err)
@@ -47,9 +46,8 @@ func hashModule(path string) (module, error) {
 	if _, err := io.ReadFull(f, data); err != nil {
 		return module{}, spec.Errorf(spec.CodeInvalid, "read %s: %w", path, err)
 	}
-	// What can never run is refused before anything is sent.
-	if err := wasmrt.Check(data); err != nil {
-		return module{}, moduleError(path, err)
+	if err := checkModule(path, data, use); err != nil {
+		return module{}, err
 	}
 	sum := sha256.Sum256(data)
 	return module{path: path, digest: spec.DigestPrefix + hex.EncodeToString(sum[:]), size: int64(len(data))}, nil

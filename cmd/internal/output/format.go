@@ -67,3 +67,15 @@ func Objects(w io.Writer, f Format, single bool, objs []*dhowv1.Object) error {
 func Name(o *dhowv1.Object) string {
 	return spec.KindName(spec.KindOf(o)) + "/" + spec.MetaOf(o).GetName()
 }
+
+// Message writes one message that is no object in a format for programs.
+func Message(w io.Writer, f Format, m proto.Message) error {
+	switch f {
+	case FormatJSON:
+		return manifest.WriteJSON(w, false, m)
+	case FormatYAML:
+		return manifest.WriteYAML(w, m)
+	default:
+	}
+	return spec.Errorf(spec.CodeInvalid, "-o %s: this has no name: say json or yaml", f)
+}
