@@ -35,7 +35,6 @@ func newExchange(h *Host, w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{host: h, r: r, answer: response{w: w}}
 	x.answer.body.most = h.c.MaxBody
 	x.answerReader.answer = &x.answer
-	x.enable(h.Features())
 	return x
 }
 
@@ -114,14 +113,18 @@ func (x *exchange) prepareNext() *http.Request {
 	return r
 }
 
-// interruptible lets the end of a call's context bring a read or a write of
-// the network back. The connection is of no use for another request after it.
-func (k call) interruptible() (undo func()) {
+// interruptible lets the end of a call's context bring back a read of the
+// request, or with the answer's also a write. The connection is of no use for
+// another request after it.
+func (k call) interruptible(answer bool) (undo func()) {
 	stop := context.AfterFunc(k.ctx, func() {
+		past := time.Unix(1, 0)
 		rc := http.NewResponseController(k.answer.w)
 		// Not every ResponseWriter has a connection.
-		_ = rc.SetReadDeadline(time.Unix(1, 0))
-		_ = rc.SetWriteDeadline(time.Unix(1, 0))
+		_ = rc.SetReadDeadline(past)
+		if answer {
+			_ = rc.SetWriteDeadline(past)
+		}
 	})
 	return func() { stop() }
 }

@@ -103,12 +103,13 @@ func readBody(k call) {
 		k.fail(fmt.Errorf("body %d cannot be read now without the feature that keeps it", kind))
 		return
 	}
-	defer k.interruptible()()
+	defer k.interruptible(false)()
 	n, err := fill(source, k.view(at, limit))
 	k.stack[0] = uint64(n) //nolint:gosec // not negative
 	switch {
 	case errors.Is(err, io.EOF):
 		k.stack[0] |= 1 << 32
+	case k.ctx.Err() != nil: // the guest is about to be ended for that
 	case err != nil:
 		k.fail(fmt.Errorf("reading a body: %w", err))
 	}
@@ -132,12 +133,12 @@ func writeBody(k call) {
 	case kind == requestBody && !k.afterNext:
 		err = k.writeRequest(b)
 	case kind == responseBody && (!k.afterNext || k.features&BufferResponse != 0):
-		defer k.interruptible()()
+		defer k.interruptible(true)()
 		err = k.answer.guestWrite(b)
 	default:
 		err = fmt.Errorf("body %d cannot be written now without the feature that keeps it", kind)
 	}
-	if err != nil {
+	if err != nil && k.ctx.Err() == nil { // else the guest is about to be ended for that
 		k.fail(fmt.Errorf("writing a body: %w", err))
 	}
 }

@@ -45,6 +45,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve takes a request through a guest and the next handler.
 func (h *handler) serve(ctx context.Context, i *wasmrt.Instance, x *exchange) (panicked any, err error) {
+	x.enable(h.host.Features()) // known when there is a guest
 	results, err := x.call(ctx, i, "handle_request")
 	if err != nil {
 		return nil, err
