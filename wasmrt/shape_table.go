@@ -228,7 +228,7 @@ func (s *shaper) binderBody(b *binding) []byte {
 // chooseChunk is a function that finds the entry of an index.
 func (b *binding) chooseChunk(chunks int) []byte {
 	const opI32ShrU, chunkBits = 0x76, 8
-	out := open(nil, chunks)
+	out := openCases(nil, chunks)
 	out = op(out, wasmbin.OpLocalGet, 0)
 	out = append(out, byte(wasmbin.OpI32Const), chunkBits, opI32ShrU)
 	labels := make([]int, chunks)
@@ -257,7 +257,7 @@ func (b *binding) chooseEntry(n int) []byte {
 			found++
 		}
 	}
-	out := open(nil, found)
+	out := openCases(nil, found)
 	out = op(out, wasmbin.OpLocalGet, 0)
 	out = wasmbin.AppendS64(append(out, byte(wasmbin.OpI32Const)), chunk-1)
 	out = branches(append(out, opI32And), labels, found)
@@ -270,8 +270,8 @@ func (b *binding) chooseEntry(n int) []byte {
 	return closeEmpty(out)
 }
 
-// open begins a body of blocks: one for each case, and one for none.
-func open(out []byte, cases int) []byte {
+// openCases begins a body of blocks: one for each case, and one for none.
+func openCases(out []byte, cases int) []byte {
 	out = append(out, 0) // no locals
 	for range cases + 1 {
 		out = append(out, byte(wasmbin.OpBlock), wasmbin.NoValue)
