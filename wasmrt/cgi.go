@@ -7,16 +7,21 @@ import (
 	"io"
 	"net/http"
 	goruntime "runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
 // CGIConfig configures a CGI handler. Zero values mean the defaults.
 type CGIConfig struct {
-	Args        []string  // argv; the first is the program's name
-	Env         []string  // "NAME=value", beside RFC 3875's variables
-	Stderr      io.Writer // the guests', so it must be safe for many writers; nil discards it
-	MemoryLimit uint64    // of one run
+	Args   []string  // argv; the first is the program's name
+	Env    []string  // "NAME=value", beside RFC 3875's variables
+	Stderr io.Writer // the guests', so it must be safe for many writers; nil discards it
+	// MemoryLimit is Limits.Memory, where that is 0.
+	MemoryLimit uint64
+	Limits      Limits // of one run
+	Mounts      []Mount
+	Notify      func(Notice) // as in Config, from many goroutines
 	// Timeout of one run, its time in the queue not counted. Default 30 s.
 	Timeout time.Duration
 	// MaxBody bounds a request's body. Default 8 MiB. A body of unknown
@@ -48,7 +53,10 @@ type CGI struct {
 	c       CGIConfig
 	slots   chan struct{}
 	waiting atomic.Int64
-	stats   struct{ runs, memory atomic.Int64 }
+
+	mu   sync.Mutex
+	live map[*Instance]struct{}
+	past Usage // of the runs that have ended
 }
 
 // NewCGI makes a handler. The module must stay open while it serves.
@@ -74,11 +82,37 @@ func NewCGI(m *Module, c CGIConfig) *CGI {
 	if len(c.Args) == 0 {
 		c.Args = []string{"cgi"}
 	}
-	return &CGI{module: m, c: c, slots: make(chan struct{}, c.MaxConcurrent)}
+	if c.Limits.Memory == 0 {
+		c.Limits.Memory = c.MemoryLimit
+	}
+	return &CGI{module: m, c: c, slots: make(chan struct{}, c.MaxConcurrent), live: map[*Instance]struct{}{}}
 }
 
-// Memory is the memory in bytes of the runs that serve requests now, at their start.
-func (c *CGI) Memory() uint64 { return uint64(max(c.stats.memory.Load(), 0)) } //nolint:gosec // not negative
+// Memory is the memory in bytes of the runs that serve requests now.
+func (c *CGI) Memory() uint64 { return c.Usage().Memory }
+
+// Usage is what all runs have used until now; the memory is of those that
+// serve requests now, and its peak the largest of one run.
+func (c *CGI) Usage() Usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := c.past
+	for i := range c.live {
+		u := i.Usage()
+		sum.add(u)
+		sum.Memory += u.Memory
+	}
+	return sum
+}
+
+// add adds what does not end with an instance.
+func (u *Usage) add(o Usage) {
+	u.CPU += o.CPU
+	u.Fuel += o.Fuel
+	u.Throttled += o.Throttled
+	u.Calls += o.Calls
+	u.PeakMemory = max(u.PeakMemory, o.PeakMemory)
+}
 
 // ServeHTTP runs the module for one request.
 func (c *CGI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -157,9 +191,13 @@ func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body i
 		out.interrupt(c.c.Now().Add(writeGrace))
 	})
 	exit, used, err := c.run(guest, Config{
-		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr, Limits: Limits{Memory: c.c.MemoryLimit},
+		Args: c.c.Args, Env: env, Stdin: body, Stdout: out, Stderr: c.c.Stderr,
+		Limits: c.c.Limits, Mounts: c.c.Mounts, Notify: c.c.Notify,
 	})
-	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	late, within := errors.Is(ctx.Err(), context.DeadlineExceeded), c.c.Timeout
+	if !late && exit.Reason == TimedOutReason {
+		late, within = true, c.c.Limits.Timeout
+	}
 	if !undo() {
 		<-interrupted
 		out.dead = true
@@ -169,7 +207,7 @@ func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body i
 	}
 	switch {
 	case late:
-		out.fail(http.StatusGatewayTimeout, fmt.Sprintf("the module did not answer within %v", c.c.Timeout))
+		out.fail(http.StatusGatewayTimeout, fmt.Sprintf("the module did not answer within %v", within))
 	case err != nil:
 		out.fail(http.StatusBadGateway, "the module could not be started")
 	case exit.Reason != ExitedReason:
@@ -180,13 +218,18 @@ func (c *CGI) serve(w http.ResponseWriter, r *http.Request, env []string, body i
 }
 
 func (c *CGI) run(ctx context.Context, config Config) (Exit, time.Duration, error) {
-	size := int64(c.module.MinMemory()) //nolint:gosec // at most 4 GiB
-	c.stats.memory.Add(size)
-	defer c.stats.memory.Add(-size)
-	i, ctx, err := c.module.instantiate(ctx, config, c.module.code.origin())
+	i, ctx, err := c.module.command(ctx, config)
 	if err != nil {
 		return Exit{}, 0, err
 	}
+	c.mu.Lock()
+	c.live[i] = struct{}{}
+	c.mu.Unlock()
 	i.run(ctx)
-	return i.exit, i.Busy(), nil
+	used := i.Usage()
+	c.mu.Lock()
+	delete(c.live, i)
+	c.past.add(used)
+	c.mu.Unlock()
+	return i.exit, used.CPU, nil
 }
