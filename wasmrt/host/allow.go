@@ -37,7 +37,9 @@ func parseRule(s string) (rule, error) {
 	}
 	if r.host == "*" {
 		r.host, r.below = "", true
-	} else if name, ok := strings.CutPrefix(r.host, "*."); ok {
+		return r, nil
+	}
+	if name, ok := strings.CutPrefix(r.host, "*."); ok {
 		r.host, r.below = name, true
 	}
 	if addr, err := netip.ParseAddr(r.host); err == nil {
@@ -45,7 +47,7 @@ func parseRule(s string) (rule, error) {
 			return rule{}, fmt.Errorf("%q is no host", s)
 		}
 		r.host = addr.Unmap().String()
-	} else if !isName(r.host) && r.host+"x" != "x" {
+	} else if !isName(r.host) {
 		return rule{}, fmt.Errorf("%q is no host name; names in other scripts are written with xn--, and paths cannot be listed", s)
 	}
 	return r, nil
