@@ -36,6 +36,7 @@ type server struct {
 	all    chan struct{} // closed when want instances are running
 	want   int
 	ready  int
+	events []*dhowv1.Event
 }
 
 func newServer(want int) *server {
@@ -52,6 +53,7 @@ func (s *server) ReportStatus(ctx context.Context, r *dhowv1.ReportStatusRequest
 	if s.err != nil {
 		return nil, s.err
 	}
+	s.events = append(s.events, r.GetEvents()...)
 	for _, rep := range r.GetReports() {
 		uid := rep.GetRef().GetUid()
 		if !s.status[uid].GetReady() && rep.GetStatus().GetReady() {
@@ -75,6 +77,8 @@ type node struct {
 	t   testing.TB
 	dir string
 	rt  *fake.Runtime
+	// What the agent gets instead of rt, when set.
+	wrap func(*fake.Runtime) runtime.Runtime
 }
 
 // start runs an agent; stop ends it and waits.
@@ -88,8 +92,12 @@ func (n *node) start(ctx context.Context) (a *agent.Agent, stop func() error) {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	var rt runtime.Runtime = n.rt
+	if n.wrap != nil {
+		rt = n.wrap(n.rt)
+	}
 	a, err = agent.New(agent.Config{
-		Node: "n1", Address: "127.0.0.1", Dir: filepath.Join(n.dir, "instances"), Runtimes: []runtime.Runtime{n.rt},
+		Node: "n1", Address: "127.0.0.1", Dir: filepath.Join(n.dir, "instances"), Runtimes: []runtime.Runtime{rt},
 		Ledger: led, Records: records, Logs: store, Logger: quiet, Now: time.Now,
 	})
 	if err != nil {

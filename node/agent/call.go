@@ -146,7 +146,9 @@ func (a *Agent) Usage(ctx context.Context, q *dhowv1.UsageQuery) (*dhowv1.UsageL
 				Throttled: durationpb.New(s.Throttled), Calls: s.Calls, Failed: s.Failed, Run: r.task.ID.Run,
 			})
 		}
-		out.Instances = append(out.Instances, u)
+		if len(u.Tasks) > 0 {
+			out.Instances = append(out.Instances, u)
+		}
 	}
 	return out, nil
 }

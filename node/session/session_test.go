@@ -29,6 +29,7 @@ type server struct {
 	dhowv1connect.UnimplementedAgentServiceHandler
 	session func(ctx context.Context, st *serverStream) error
 	answers chan []*dhowv1.AnswerRequest
+	data    []byte // of calls
 }
 
 func (s *server) Session(ctx context.Context, st *serverStream) error { return s.session(ctx, st) }
@@ -40,6 +41,10 @@ func (s *server) Answer(_ context.Context, st *answerStream) (*dhowv1.AnswerResp
 	}
 	s.answers <- all
 	return &dhowv1.AnswerResponse{}, nil
+}
+
+func (s *server) CallData(_ context.Context, req *dhowv1.CallDataRequest) (*dhowv1.CallDataResponse, error) {
+	return &dhowv1.CallDataResponse{Data: append([]byte(req.GetId()+":"), s.data...)}, nil
 }
 
 // serve makes a client of the server, over HTTP/2 and TLS.
@@ -115,14 +120,15 @@ type run struct {
 	turns chan struct{}
 	log   *strings.Builder
 	l     logs
+	f     functions
 	stop  func()
 }
 
 func start(t *testing.T, cl dhowv1connect.AgentServiceClient, a *agent) *run {
 	t.Helper()
-	r := &run{agent: a, turns: make(chan struct{}, 1000), log: &strings.Builder{}, l: logs{make(chan struct{}), make(chan struct{})}}
+	r := &run{agent: a, turns: make(chan struct{}, 1000), log: &strings.Builder{}, l: logs{make(chan struct{}), make(chan struct{})}, f: functions{make(chan struct{}, 10), make(chan struct{}, 10)}}
 	s := session.New(session.Config{
-		Client: cl, Turn: func() { r.turns <- struct{}{} }, Agent: a, Logs: r.l,
+		Client: cl, Turn: func() { r.turns <- struct{}{} }, Agent: a, Logs: r.l, Functions: r.f,
 		Info:    func() *dhowv1.NodeInfo { return &dhowv1.NodeInfo{Zone: "z"} },
 		Servers: func([]string) { a.add("servers") }, Jitter: func() float64 { return 0 },
 		Logger: slog.New(slog.NewTextHandler(r.log, nil)),
