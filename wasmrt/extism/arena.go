@@ -12,7 +12,7 @@ const (
 	alignment = 8
 	// overhead is what each block counts for beside its bytes, as the host
 	// keeps a record of it.
-	overhead = 32
+	overhead = 64
 )
 
 // quarantine is how many freed blocks of a size are kept from being used

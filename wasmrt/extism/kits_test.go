@@ -108,7 +108,7 @@ func TestHTTPRefused(t *testing.T) {
 		"HTTP requests are not allowed":           {},
 		"the response is larger than allowed":     {HTTP: big.Client(), MaxResponse: 100},
 		"only asking":                             {HTTP: refusal{}},
-		"the Extism memory has no room for 101 b": {HTTP: big.Client(), MaxMemory: 250},
+		"the Extism memory has no room for 101 b": {HTTP: big.Client(), MaxMemory: 350},
 	} {
 		call, i := started(t, c)
 		_, err := call("fetch", `{"url":"`+big.URL+`"}`)
