@@ -8,13 +8,14 @@ import (
 	"dhow.dev/dhow/proto/spec"
 	"dhow.dev/dhow/wasmrt"
 	"dhow.dev/dhow/wasmrt/extism"
+	"dhow.dev/dhow/wasmrt/host"
 	"dhow.dev/dhow/wasmrt/httpwasm"
 )
 
 // checkModule refuses a module that can never run as it is meant to, before
 // anything is sent. What it is compiled to, only the node finds out.
 func checkModule(path string, data []byte, use moduleUse) error {
-	o, err := wasmrt.Look(data, extism.Module(), httpwasm.Module())
+	o, err := wasmrt.Look(data, append(host.Modules(), extism.Module(), httpwasm.Module())...)
 	if err != nil {
 		return moduleError(path, err)
 	}

@@ -9,20 +9,25 @@ import (
 )
 
 // class is what templates ask of nodes that does not change with use:
-// constraints and runtimes. Templates that ask the same share one.
+// constraints, runtimes and directories. Templates that ask the same share one.
 type class struct {
 	key         string
 	uses        int
 	constraints []*dhowv1.Constraint
 	runtimes    []string // "" is any runtime of images
+	directories []string
 	bits        []uint64 // by position
 	members     int
 }
 
-func classKey(cs []*dhowv1.Constraint, runtimes []string) string {
+func classKey(cs []*dhowv1.Constraint, runtimes, directories []string) string {
 	var b strings.Builder
 	for _, r := range runtimes {
 		b.WriteString(strconv.Quote(r))
+	}
+	for _, d := range directories {
+		b.WriteByte('/')
+		b.WriteString(strconv.Quote(d))
 	}
 	for _, c := range cs {
 		b.WriteByte('|')
@@ -64,7 +69,13 @@ func (c *class) takes(n *Node) bool {
 			return false
 		}
 	}
-	return c.lacksRuntime(n) < 0
+	return c.lacksRuntime(n) < 0 && c.lacksDirectory(n) < 0
+}
+
+// lacksDirectory is the index of the first directory that the node does not
+// offer, or -1.
+func (c *class) lacksDirectory(n *Node) int {
+	return slices.IndexFunc(c.directories, func(d string) bool { return !slices.Contains(n.obj.GetInfo().GetDirectories(), d) })
 }
 
 // lacksRuntime is the index of the first runtime that the node has not, or -1.
@@ -96,6 +107,19 @@ func Match(k *dhowv1.Constraint, labels map[string]string) bool {
 	default:
 		return false
 	}
+}
+
+func directoriesOf(t *dhowv1.Template) []string {
+	var out []string
+	for _, task := range t.GetTasks() {
+		for _, m := range task.GetMounts() {
+			if !slices.Contains(out, m.GetDirectory()) {
+				out = append(out, m.GetDirectory())
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 func runtimesOf(t *dhowv1.Template) []string {

@@ -20,6 +20,7 @@ const (
 	Cordon
 	Constraint
 	Runtime
+	Directory
 	CPU
 	Memory
 	Port
@@ -28,7 +29,7 @@ const (
 
 // String is the filter's name; None's is empty.
 func (f Filter) String() string {
-	return [filters]string{"", "liveness", "cordon", "constraint", "runtime", "cpu", "memory", "port"}[f%filters]
+	return [filters]string{"", "liveness", "cordon", "constraint", "runtime", "directory", "cpu", "memory", "port"}[f%filters]
 }
 
 // refuse finds the first filter that refuses the shape.
@@ -40,10 +41,13 @@ func (n *Node) refuse(s *Shape) Filter {
 	case !n.open:
 		return Cordon
 	case !s.class.has(n.pos):
-		if n.mismatch(s) != nil {
+		switch {
+		case n.mismatch(s) != nil:
 			return Constraint
+		case s.class.lacksRuntime(n) >= 0:
+			return Runtime
 		}
-		return Runtime
+		return Directory
 	case d.CPU > 0 && n.freeCPU() < d.CPU:
 		return CPU
 	case d.Memory > 0 && n.freeMemory() < d.Memory:
@@ -90,6 +94,9 @@ func (n *Node) message(s *Shape, f Filter) string {
 			return fmt.Sprintf("the node runs no images, only %s", orNothing(n.runtimes))
 		}
 		return fmt.Sprintf("the node has no runtime %q, only %s", want, orNothing(n.runtimes))
+	case Directory:
+		want := s.class.directories[s.class.lacksDirectory(n)]
+		return fmt.Sprintf("the node offers no directory %q, only %s", want, orNothing(n.obj.GetInfo().GetDirectories()))
 	case CPU:
 		return lacks(d.CPU, n.freeCPU(), n.cpu, spec.FormatCPU)
 	case Memory:
@@ -208,6 +215,7 @@ func summarise(s *Shape, nodes int, counts [filters]int, cpu, memory int64) stri
 		spec.ShowBytes(uint64(s.Demand.Memory)), spec.ShowBytes(uint64(max(memory, 0))))
 	add(Port, "have the host port taken")
 	add(Runtime, "lack the runtime")
+	add(Directory, "do not offer the directory")
 	add(Constraint, "do not meet the constraints")
 	add(Cordon, "cordoned or draining")
 	add(Liveness, "not ready")

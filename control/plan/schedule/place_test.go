@@ -229,6 +229,28 @@ func TestImagesNeedARuntimeForImages(t *testing.T) {
 	}
 }
 
+func TestMountsNeedANodeThatOffersTheDirectory(t *testing.T) {
+	mounting := aTemplate(0, 0, func(t *dhowv1.Template) {
+		t.Tasks[0].Mounts = []*dhowv1.Mount{{Directory: "data", Path: "/data"}, {Directory: "logs", Path: "/logs"}}
+	})
+	c := NewCluster()
+	c.SetNode(aNode("some", 1000, 1<<30, func(n *dhowv1.Node) { n.Info.Directories = []string{"data"} }))
+	if _, n := fill(c, mounting, 1); n != 0 {
+		t.Error("it was placed on a node without the directory")
+	}
+	s := c.Shape(mounting)
+	if r := c.Explain(s, "")[0]; r.GetFilter() != "directory" || r.GetMessage() != `the node offers no directory "logs", only data` {
+		t.Errorf("the refusal is %v", r)
+	}
+	if got := c.Summary(s); !strings.Contains(got, "1 do not offer the directory") {
+		t.Errorf("the summary is %q", got)
+	}
+	c.SetNode(aNode("all", 1000, 1<<30, func(n *dhowv1.Node) { n.Info.Directories = []string{"logs", "data"} }))
+	if counts, _ := fill(c, mounting, 1); counts["all"] != 1 {
+		t.Errorf("%v", counts)
+	}
+}
+
 // TestPlaceAgreesWithAskingEveryNode compares the quick ways with the slow one.
 func TestPlaceAgreesWithAskingEveryNode(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

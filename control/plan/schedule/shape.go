@@ -38,9 +38,9 @@ func (c *Cluster) Shape(t *dhowv1.Template) *Shape {
 		}
 	}
 	slices.Sort(ports)
-	runtimes := runtimesOf(t)
+	runtimes, directories := runtimesOf(t), directoriesOf(t)
 	constraints := t.GetPlacement().GetConstraints()
-	ck := classKey(constraints, runtimes)
+	ck := classKey(constraints, runtimes, directories)
 	spread := t.GetPlacement().GetStrategy() == dhowv1.PlacementStrategy_PLACEMENT_STRATEGY_SPREAD
 	key := fmt.Sprintf("%d %d %v %t %s", req.GetCpu(), req.GetMemory(), ports, spread, ck)
 	if s := c.shapes[key]; s != nil {
@@ -49,7 +49,7 @@ func (c *Cluster) Shape(t *dhowv1.Template) *Shape {
 	}
 	cl := c.classes[ck]
 	if cl == nil {
-		cl = &class{key: ck, constraints: constraints, runtimes: runtimes}
+		cl = &class{key: ck, constraints: constraints, runtimes: runtimes, directories: directories}
 		for _, n := range c.nodes {
 			if n != nil {
 				cl.set(n.pos, cl.takes(n))
