@@ -13,7 +13,7 @@ FUZZTIME ?= 20s
 ARGS     ?=
 export CGO_ENABLED ?= 1
 
-GUESTS := ticker hello wordcount
+GUESTS := ticker hello wordcount calc
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -29,7 +29,8 @@ guests: $(GUESTS:%=$(BIN)/guests/%.wasm) ## build the example guests (Go, GOOS=w
 
 $(BIN)/guests/%.wasm: $(wildcard examples/guests/*/*.go) go.mod
 	@mkdir -p $(BIN)/guests
-	GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -ldflags '-s -w' -o $@ ./examples/guests/$*
+	GOOS=wasip1 GOARCH=wasm $(GO) build $(GUESTFLAGS) -trimpath -ldflags '-s -w' -o $@ ./examples/guests/$*
+$(BIN)/guests/calc.wasm: GUESTFLAGS := -buildmode=c-shared # a library: functions, no main
 
 demo: build ## a cluster of three nodes, a service, an HTTP handler and a job, a lost node; then it ends
 	@./examples/demo.sh

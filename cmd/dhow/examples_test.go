@@ -23,14 +23,16 @@ func TestExampleManifestsApply(t *testing.T) {
 	if err := os.MkdirAll(guests, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"ticker.wasm", "hello.wasm"} {
-		if err := os.WriteFile(filepath.Join(guests, name), []byte(emptyModule), 0o600); err != nil {
+	for name, module := range map[string]string{
+		"ticker.wasm": emptyModule, "hello.wasm": emptyModule, "wordcount.wasm": emptyModule, "calc.wasm": callableModule("add"),
+	} {
+		if err := os.WriteFile(filepath.Join(guests, name), []byte(module), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := dhow(t, "", "apply", "-f", filepath.Join(dir, "examples", "manifests"))
 	wantCode(t, r, 0)
-	wantText(t, r.out, "workload/ticker created", "workload/hello created")
+	wantText(t, r.out, "workload/ticker created", "workload/hello created", "workload/calc created", "workload/wordcount created")
 }
 
 // The settings files that the systemd units name hold settings that exist.
