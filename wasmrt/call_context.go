@@ -45,18 +45,29 @@ func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }
 
 // Err implements context.Context.
 func (c *callContext) Err() error {
+	err := c.over(c.instance.engine.monotonic())
+	if err == nil && c.instance.stopping.Load() {
+		err = context.Canceled
+	}
 	c.mu.Lock()
 	derived := c.derived
 	c.mu.Unlock()
 	switch {
-	case derived != nil && derived.Err() != nil:
+	case err == nil && derived != nil:
 		return derived.Err()
-	case c.Context.Err() != nil || c.instance.stopping.Load():
-		return c.derive().Err()
-	case c.deadline != 0 && c.instance.engine.monotonic() >= c.deadline:
+	case err != nil: // so that Done says so too
+		c.derive()
+		c.cancel()
+	}
+	return err
+}
+
+// over is why the call is over at a time, but for the guest's own end.
+func (c *callContext) over(now time.Duration) error {
+	if c.deadline != 0 && now >= c.deadline {
 		return context.DeadlineExceeded
 	}
-	return nil
+	return c.Context.Err()
 }
 
 // Deadline implements context.Context.
@@ -87,7 +98,7 @@ func (c *callContext) derive() context.Context {
 	// The guest's own end ends it too.
 	undo := context.AfterFunc(c.instance.life, cancel)
 	c.derived, c.cancel = ctx, func() { undo(); cancel() }
-	if c.ended || c.instance.stopping.Load() {
+	if c.ended {
 		c.cancel()
 	}
 	return ctx

@@ -52,6 +52,8 @@ type Engine struct {
 	disk    *diskCache
 	start   time.Time // the guests' monotonic clock counts from here
 	share   *share
+	// ownClock: Options.Now was not given.
+	ownClock bool
 
 	providing sync.Mutex // held while a host module is made
 
@@ -69,9 +71,11 @@ type Engine struct {
 
 // NewEngine makes an Engine.
 func NewEngine(ctx context.Context, o Options) (*Engine, error) {
+	ownClock := o.Now == nil
 	o.setDefaults()
 	e := &Engine{
-		o: o, start: o.Now(),
+		ownClock: ownClock,
+		o:        o, start: o.Now(),
 		kernels:   map[string]*kernelCode{},
 		codes:     map[string]*code{},
 		compiling: map[string]*flight{},

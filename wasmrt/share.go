@@ -1,6 +1,7 @@
 package wasmrt
 
 import (
+	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -39,17 +40,18 @@ func newSeat(weight uint32) *seat {
 	return &seat{One: fair.One{Weight: weight}, turn: make(chan struct{}, 1)}
 }
 
-// acquire returns when the guest has a place: true. False when done came
-// first; it is asked for only if there is need to wait.
-func (s *share) acquire(g *seat, done func() <-chan struct{}) bool {
+// acquire returns when the guest has a place, and when that was: at once, now,
+// or later. Ok is false when done came first; it is asked for only if there is
+// need to wait.
+func (s *share) acquire(g *seat, now time.Duration, done func() <-chan struct{}) (at time.Duration, ok bool) {
 	s.mu.Lock()
-	g.since = s.now()
+	g.since = now
 	if s.free > 0 {
 		s.free--
 		s.queue.Run(&g.One)
 		s.holders[&g.One] = g
 		s.mu.Unlock()
-		return true
+		return now, true
 	}
 	s.waitLocked(g)
 	s.mu.Unlock()
@@ -66,50 +68,54 @@ func (s *share) waitLocked(g *seat) {
 	}
 }
 
-func (s *share) await(g *seat, done func() <-chan struct{}) bool {
+func (s *share) await(g *seat, done func() <-chan struct{}) (at time.Duration, ok bool) {
 	select {
 	case <-g.turn:
-		return true
+		// It came in the middle of another guest's work, which was next on this
+		// processor: all others in the process go first.
+		goruntime.Gosched()
+		return s.now(), true
 	case <-done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-g.turn: // both came
-		return true
+		return s.now(), true
 	default:
 		s.queue.Leave(&g.One)
 		delete(s.holders, &g.One)
-		return false
+		return 0, false
 	}
 }
 
-// pass is called by a guest that has computed for a time and would go on. It
-// returns at once, or after others had their turn: moved. Ok is false when done came
-// first, and the guest has no place then.
-func (s *share) pass(g *seat, used time.Duration, done func() <-chan struct{}) (moved, ok bool) {
+// pass is called now by a guest that has computed for a time and would go on. It
+// returns when that is so, as acquire does, after everyone else in the process
+// had a turn. When it is not ok the guest has no place.
+func (s *share) pass(g *seat, now, used time.Duration, done func() <-chan struct{}) (at time.Duration, ok bool) {
 	s.mu.Lock()
 	s.queue.Charge(&g.One, used)
-	g.since = s.now()
-	if !g.lent && !s.queue.Before(&g.One) {
-		s.mu.Unlock()
-		return false, true
-	}
-	s.queue.Leave(&g.One)
-	if g.lent && s.free > 0 {
+	g.since = now
+	switch {
+	case g.lent && s.free > 0:
 		g.lent = false
 		s.free--
-		s.queue.Run(&g.One)
+	case g.lent:
+		g.lent = false
+		s.queue.Leave(&g.One)
+		s.waitLocked(g)
 		s.mu.Unlock()
-		return false, true
-	}
-	s.waitLocked(g)
-	if !g.lent {
+		return s.await(g, done)
+	case s.queue.Before(&g.One):
+		s.queue.Leave(&g.One)
+		s.waitLocked(g)
 		s.giveLocked()
+		s.mu.Unlock()
+		return s.await(g, done)
 	}
-	g.lent = false
 	s.mu.Unlock()
-	return true, s.await(g, done)
+	goruntime.Gosched()
+	return now, true
 }
 
 // release gives the guest's place back.

@@ -3,7 +3,6 @@ package wasmrt
 import (
 	"context"
 	"errors"
-	goruntime "runtime"
 	"sync/atomic"
 	"time"
 
@@ -51,11 +50,18 @@ type compute struct {
 // enter returns when the guest may compute: true. False when it is to end
 // first, and it has no place then.
 func (i *Instance) enter(c *callContext) bool {
-	if i.interrupted(c) || !i.allowed(c) || !i.engine.share.acquire(i.seat, c.Done) {
+	now := i.engine.monotonic()
+	if i.interruptedAt(c, now) {
 		return false
 	}
-	i.since.Store(int64(i.engine.monotonic()))
-	return true
+	now, ok := i.allowed(c, now)
+	if ok {
+		now, ok = i.engine.share.acquire(i.seat, now, c.Done)
+	}
+	if ok {
+		i.since.Store(int64(now))
+	}
+	return ok
 }
 
 // leave gives the guest's place back, if it has one.
@@ -90,11 +96,10 @@ func (i *Instance) unblock() {
 	}
 }
 
-// allowed waits while the guest is paused or has used up its CPU limit. False
-// when it is to end first.
-func (i *Instance) allowed(c *callContext) bool {
+// allowed waits while the guest is paused or has used up its CPU limit, and
+// returns when that was no more. Ok is false when it is to end first.
+func (i *Instance) allowed(c *callContext, now time.Duration) (at time.Duration, ok bool) {
 	for {
-		now := i.engine.monotonic()
 		if rate := i.cpu.Load(); rate != i.rate {
 			i.rate = rate
 			i.quota.Set(rate, now)
@@ -105,15 +110,16 @@ func (i *Instance) allowed(c *callContext) bool {
 			select {
 			case <-i.poke:
 			case <-c.Done():
-				return false
+				return 0, false
 			}
 		case wait > 0:
 			if !i.throttle(c, now, wait) {
-				return false
+				return 0, false
 			}
 		default:
-			return true
+			return now, true
 		}
+		now = i.engine.monotonic()
 	}
 }
 
@@ -137,10 +143,10 @@ func (i *Instance) refill(ctx context.Context, remaining int64) int64 {
 	c := callOf(ctx)
 	i.refilling = true
 	i.note(remaining)
-	if i.interrupted(c) {
+	now := i.engine.monotonic()
+	if i.interruptedAt(c, now) {
 		i.interrupt(c)
 	}
-	now := i.engine.monotonic()
 	used := i.account(now, now-time.Duration(i.since.Load()))
 	next := i.next()
 	if i.paused.Load() || i.cpu.Load() != i.rate || i.quota.Wait(now) > 0 {
@@ -149,15 +155,14 @@ func (i *Instance) refill(ctx context.Context, remaining int64) int64 {
 		if !i.enter(c) {
 			i.interrupt(c)
 		}
-	} else if moved, ok := i.engine.share.pass(i.seat, used, c.Done); !ok {
-		i.since.Store(0)
-		i.interrupt(c)
-	} else if moved {
-		i.since.Store(int64(i.engine.monotonic()))
+	} else {
+		now, ok := i.engine.share.pass(i.seat, now, used, c.Done)
+		if !ok {
+			i.since.Store(0)
+			i.interrupt(c)
+		}
+		i.since.Store(int64(now))
 	}
-	// All others in the process, the garbage collector among them, have their
-	// turn; it does not count for the guest only if it takes long.
-	goruntime.Gosched()
 	i.refilling = false
 	return remaining + next
 }
@@ -196,7 +201,13 @@ func (i *Instance) overflow() {
 }
 
 // interrupted tells whether the guest is to end.
-func (i *Instance) interrupted(c *callContext) bool { return i.stopping.Load() || c.Err() != nil }
+func (i *Instance) interrupted(c *callContext) bool {
+	return i.interruptedAt(c, i.engine.monotonic())
+}
+
+func (i *Instance) interruptedAt(c *callContext, now time.Duration) bool {
+	return i.stopping.Load() || c.over(now) != nil
+}
 
 // interrupt ends the guest from inside a host function.
 func (i *Instance) interrupt(c *callContext) { i.die(i.interruption(c), nil) }
