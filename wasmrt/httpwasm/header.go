@@ -132,6 +132,8 @@ func (k call) mutable(kind uint32) (h http.Header, prefix string) {
 		if r.Trailer == nil {
 			r.Trailer = http.Header{}
 		}
+	case trailers:
+		k.answer.Header().Del("Content-Length") // with which HTTP/1.1 has no trailers
 	}
 	return k.fields(kind)
 }

@@ -177,6 +177,9 @@ func TestResponse(t *testing.T) {
 	if a.StatusCode != 202 || a.body != "the next's body" || a.Header.Get("X-Status") != "202" || a.Header.Get("X-Next") != "changed" {
 		t.Errorf("an answer that was seen: %d %q %q", a.StatusCode, a.body, a.Header)
 	}
+	if a.Trailer.Get("X-Trailer") != "guest's" {
+		t.Errorf("trailers of an answer that was seen: %q", a.Trailer)
+	}
 	a = ask(t, url, "replace", "")
 	if a.StatusCode != 299 || a.body != ">THE NEXT'S BODY" || a.Header.Get("X-Status") != "202" {
 		t.Errorf("an answer that was replaced: %d %q %q", a.StatusCode, a.body, a.Header)
@@ -326,4 +329,53 @@ type none struct{}
 
 func (none) Do(context.Context, func(context.Context, *wasmrt.Instance) error) error {
 	return &wasmrt.Error{Reason: wasmrt.ReasonBusy, Message: "busy"}
+}
+
+func TestGo(t *testing.T) {
+	h := httpwasm.New(httpwasm.Config{Guest: []byte("sesame")})
+	m := module(t, "auth.go")
+	image, err := m.Snapshot(h.With(t.Context()), wasmrt.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(image.Close)
+	copies := wasmrt.NewPool(wasmrt.PoolConfig{New: func(ctx context.Context) (*wasmrt.Instance, error) {
+		return image.New(h.With(ctx), wasmrt.Config{})
+	}})
+	t.Cleanup(copies.Close)
+	for name, guests := range map[string]httpwasm.Guests{"New": pool(t, m, h), "Snapshot": copies} {
+		s := &seen{}
+		handler := h.Handler(guests, next(s))
+		for n, password := range []string{"", "sesame", "open", "sesame"} {
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set("Authorization", password)
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, r)
+			switch {
+			case password != "sesame" && (w.Code != 401 || w.Body.String() != "who are you?"):
+				t.Errorf("%s: %q got %d %q", name, password, w.Code, w.Body)
+			case password == "sesame" && (w.Code != 202 || s.Header.Get("Authorization") != ""):
+				t.Errorf("%s: %q got %d, next got %q", name, password, w.Code, s.Header)
+			}
+			if want := (n + 1) / 2; s.calls != want {
+				t.Errorf("%s: %d calls of next after %d requests", name, s.calls, n+1)
+			}
+			if password == "sesame" && r.Header.Get("Authorization") == "" {
+				t.Error("the client's own request was changed")
+			}
+		}
+	}
+}
+
+// BenchmarkMiddleware is a request through a guest in Go that looks at a field
+// and passes the request on.
+func BenchmarkMiddleware(b *testing.B) {
+	h := httpwasm.New(httpwasm.Config{Guest: []byte("sesame")})
+	handler := h.Handler(pool(b, module(b, "auth.go"), h), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Authorization", "sesame")
+	w := httptest.NewRecorder()
+	for b.Loop() {
+		handler.ServeHTTP(w, r)
+	}
 }
