@@ -1,6 +1,9 @@
 package runtime
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // MaxCallBytes bounds the data of a call and of its result, each.
 const MaxCallBytes = 4 << 20
@@ -57,4 +60,16 @@ type Function struct {
 	// Types of typed scalars ("i32", "f64"); both are empty when the function
 	// takes and gives bytes.
 	Params, Results []string
+}
+
+// String is the function as it is called: add(i32, i32) -> i32.
+func (f Function) String() string {
+	if len(f.Params)+len(f.Results) == 0 {
+		return f.Name
+	}
+	s := f.Name + "(" + strings.Join(f.Params, ", ") + ")"
+	if len(f.Results) > 0 {
+		s += " -> " + strings.Join(f.Results, ", ")
+	}
+	return s
 }

@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,24 +13,31 @@ import (
 	"dhow.dev/dhow/node/runtime"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/wasmrt"
+	"dhow.dev/dhow/wasmrt/host"
 )
 
 // run is one run of a task: prepared, then running, then ended.
 type run struct {
 	r    *Runtime
-	task *runtime.Task
 	done chan struct{} // closed when it has ended
 	exit runtime.Exit  // valid then
 
 	once sync.Once // see end
 
+	starting sync.Mutex // held while the guest is made
+
 	mu      sync.Mutex
+	task    *runtime.Task  // fixed from its start
 	module  *wasmrt.Module // until free
 	guest   guest          // from its start
 	started runtime.Started
+
+	// From its start, for the guests' use.
+	stdout, stderr io.Writer // of the task, fit for several
+	policy         host.Policy
 }
 
-// guest is what runs: a command or an HTTP server.
+// guest is what runs: a command, a service, or what is called.
 type guest interface {
 	// stop returns when it has ended, or when ctx is done.
 	stop(ctx context.Context, grace time.Duration) error
@@ -38,22 +46,81 @@ type guest interface {
 
 // start begins the run, unless it was begun before.
 func (t *run) start(ctx context.Context, task *runtime.Task) (runtime.Started, error) {
+	t.starting.Lock()
+	defer t.starting.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.guest != nil {
-		return t.started, nil
+	begun, gone := t.guest != nil, t.module == nil
+	if !begun {
+		t.task, t.stdout, t.stderr = task, shared(task.Stdout), shared(task.Stderr)
 	}
-	if t.module == nil {
+	t.mu.Unlock()
+	switch {
+	case begun:
+		return t.started, nil
+	case gone:
 		return runtime.Started{}, fmt.Errorf("task %s of %s was removed", task.ID.Task, task.Name)
 	}
-	var err error
-	if task.Spec.GetWasm().GetTrigger() == dhowv1.Trigger_TRIGGER_HTTP {
-		t.guest, t.started, err = t.startHTTP(ctx, task)
-	} else {
-		t.guest, err = t.startCommand(task)
+	// The guest's own code may run now, and take its time.
+	g, started, err := t.begin(ctx)
+	if err != nil {
+		return runtime.Started{}, err
 	}
-	return t.started, err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.guest, t.started = g, started
+	return started, nil
 }
+
+// begin makes the guest that the task asks for.
+func (t *run) begin(ctx context.Context) (guest, runtime.Started, error) {
+	w := t.task.Spec.GetWasm()
+	k, err := kind(w, t.module)
+	if err != nil {
+		return nil, runtime.Started{}, err
+	}
+	c, err := t.guestConfig()
+	if err != nil {
+		return nil, runtime.Started{}, err
+	}
+	if isFunction(w) || k == dhowv1.Trigger_TRIGGER_HTTP {
+		called, err := t.callee(ctx, k, c)
+		if err != nil {
+			return nil, runtime.Started{}, err
+		}
+		return t.serve(ctx, called)
+	}
+	if k == dhowv1.Trigger_TRIGGER_SERVICE {
+		return t.startService(ctx, c)
+	}
+	g, err := t.startCommand(c, func() {})
+	return g, runtime.Started{}, err
+}
+
+// callee makes what answers calls.
+func (t *run) callee(ctx context.Context, k dhowv1.Trigger, c wasmrt.Config) (callee, error) {
+	c.Stdin = nil
+	switch k {
+	case dhowv1.Trigger_TRIGGER_HTTP:
+		return newCGI(t, c), nil
+	case dhowv1.Trigger_TRIGGER_HTTP_WASM:
+		return newHandler(ctx, t, c)
+	case dhowv1.Trigger_TRIGGER_CALL:
+		return newExports(ctx, t, c)
+	default:
+		return newCommands(t, c), nil
+	}
+}
+
+// log takes what the guest logs through host functions: to the task's standard
+// error, with its level in front.
+func (t *run) log(l host.Level, message string) {
+	if t.stderr != nil {
+		_, _ = fmt.Fprintf(t.stderr, "%s: %s\n", l, message) // as for a guest's own output, nobody is left to tell
+	}
+}
+
+// with adds what the guest's host functions may do to a context.
+func (t *run) with(ctx context.Context) context.Context { return ctx }
 
 // end notes how the run ended; only the first call counts.
 func (t *run) end(e runtime.Exit) {
@@ -94,8 +161,8 @@ func (t *run) running() bool {
 func (t *run) status() (runtime.Status, bool) {
 	t.mu.Lock()
 	begun := t.guest != nil
-	t.mu.Unlock()
 	s := runtime.Status{ID: t.task.ID, Namespace: t.task.Namespace, Workload: t.task.Workload, Name: t.task.Name}
+	t.mu.Unlock()
 	select {
 	case <-t.done:
 		s.Exit, begun = t.exit, true
@@ -115,36 +182,6 @@ func (t *run) stats() runtime.Stats {
 	return g.stats()
 }
 
-// command is a guest whose _start runs once.
-type command struct {
-	run      *run
-	instance *wasmrt.Instance
-}
-
-func (t *run) startCommand(task *runtime.Task) (guest, error) {
-	i, err := t.module.Start(t.r.ctx, wasmrt.Config{
-		Args:   arguments(task),
-		Env:    environment(task),
-		Stdin:  input(task),
-		Stdout: task.Stdout,
-		Stderr: task.Stderr,
-		Limits: wasmrt.Limits{Memory: task.Spec.GetResources().GetLimits().GetMemory()},
-	})
-	if err != nil {
-		return nil, explain(name(task.Spec.GetWasm()), err)
-	}
-	go func() {
-		e := i.Wait()
-		t.end(runtime.Exit{Code: int32(e.Code), Reason: e.Reason, Message: e.Message}) //nolint:gosec // wraps as a process's code does
-	}()
-	return &command{run: t, instance: i}, nil
-}
-
-func (c *command) stop(ctx context.Context, _ time.Duration) error {
-	c.instance.Stop()
-	return c.run.await(ctx)
-}
-
 // await waits for the end; a run that has ended is one whatever ctx says.
 func (t *run) await(ctx context.Context) error {
 	select {
@@ -158,10 +195,6 @@ func (t *run) await(ctx context.Context) error {
 	case <-ctx.Done():
 		return errors.Join(errors.New("the task has not ended yet"), ctx.Err())
 	}
-}
-
-func (c *command) stats() runtime.Stats {
-	return runtime.Stats{CPU: c.instance.Busy(), Memory: c.instance.Memory()}
 }
 
 // arguments is argv: the module's name and the task's arguments.
@@ -186,6 +219,22 @@ func environment(task *runtime.Task) []string {
 		env = append(env, v.GetName()+"="+v.GetValue())
 	}
 	return env
+}
+
+// input is the task's standard input for one run.
+func input(task *runtime.Task) io.Reader {
+	if len(task.Spec.GetStdin()) == 0 {
+		return nil
+	}
+	return bytes.NewReader(task.Spec.GetStdin())
+}
+
+// shared makes a writer fit for many guests.
+func shared(w io.Writer) io.Writer {
+	if w == nil {
+		return nil
+	}
+	return &locked{w: w}
 }
 
 // locked lets the guests of many requests write to one writer.

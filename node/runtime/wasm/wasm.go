@@ -42,8 +42,10 @@ type Config struct {
 	// Engine is shared by several runtimes of one process; nil makes one of
 	// its own from Dir.
 	Engine *wasmrt.Engine
-	Logger *slog.Logger
-	Now    func() time.Time // default time.Now
+	// Directories that guests may mount, by name. Default none.
+	Directories map[string]Directory
+	Logger      *slog.Logger
+	Now         func() time.Time // default time.Now
 }
 
 // Runtime runs wasm tasks in this process.
