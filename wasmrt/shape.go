@@ -56,7 +56,7 @@ func shape(wasm []byte) (*shaped, error) {
 		err = s.read()
 	}
 	if err != nil {
-		return &shaped{wasm: wasm, fixed: cannotCopy("%v", err)}, nil
+		return &shaped{wasm: wasm, fixed: cannotCopy("the module is not understood: %v", err)}, nil
 	}
 	s.strip()
 	s.reach()
