@@ -105,9 +105,9 @@ func (h *Host) Call(ctx context.Context, i *wasmrt.Instance, function string, in
 		return nil, err
 	}
 	results, err := i.Call(h.With(ctx), function)
-	output, message := s.finish()
+	output, message, lost := s.finish()
 	if err := outcome(results, err, message); err != nil {
 		return nil, err
 	}
-	return output, nil
+	return output, lost
 }

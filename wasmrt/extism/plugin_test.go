@@ -158,7 +158,7 @@ func TestFailures(t *testing.T) {
 func TestExit(t *testing.T) {
 	for code := range int32(2) {
 		call, i := started(t, extism.Config{})
-		_, err := call("leave", string(rune(code)))
+		_, err := call("leave", string([]byte{byte(code)}))
 		<-i.Done()
 		f, ok := errors.AsType[*extism.Failure](err)
 		if code == 0 && err != nil || code == 1 && (!ok || f.Code != 1 || f.Ended == nil) {

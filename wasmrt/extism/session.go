@@ -69,21 +69,24 @@ var (
 )
 
 // finish takes what the call left, and empties the memory. The message is nil
-// when none was set.
-func (s *session) finish() (output []byte, message *string) {
+// when none was set. The error says that the output is lost, as the plugin was
+// closed meanwhile.
+func (s *session) finish() (output []byte, message *string, err error) {
 	defer s.busy.Store(false)
 	output, message = s.taken, s.message
-	_ = s.kernel.Use(func(m wasmrt.Memory) error { // else the plugin has ended, and nothing more can be had
-		if s.outLen > 0 && !s.command {
-			b, ok := m.Read(uint32(s.output), uint32(s.outLen)) //nolint:gosec // checked when it was set
-			if ok {
-				output = append([]byte(nil), b...)
-			}
+	lost := s.outLen > 0 && !s.command
+	err = s.kernel.Use(func(m wasmrt.Memory) error {
+		if lost {
+			b, _ := m.Read(uint32(s.output), uint32(s.outLen)) //nolint:gosec // checked when it was set
+			output = append([]byte(nil), b...)
 		}
 		s.clear(m, pageSize)
 		return nil
 	})
-	return output, message
+	if !lost {
+		err = nil
+	}
+	return output, message, err
 }
 
 // clear empties the memory for another call.

@@ -115,9 +115,10 @@ func (k call) view(at, n uint32) []byte {
 // text is the string that two parameters tell of.
 func (k call) text(n int) string { return string(k.view(k.u32(n), k.u32(n+1))) }
 
-// put writes a value where two parameters say, if it fits there, and returns its length.
-func (k call) put(n int, value string) {
-	if at, limit := k.u32(n), k.u32(n+1); len(value) > 0 && uint64(len(value)) <= uint64(limit) {
+// put writes a value where the first two parameters say, if it fits there, and
+// returns its length.
+func (k call) put(value string) {
+	if at, limit := k.u32(0), k.u32(1); len(value) > 0 && uint64(len(value)) <= uint64(limit) {
 		copy(k.view(at, uint32(len(value))), value) //nolint:gosec // at most limit
 	}
 	k.stack[0] = uint64(len(value))

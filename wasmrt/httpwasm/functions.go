@@ -21,7 +21,7 @@ func enableFeatures(k call) {
 	k.stack[0] = uint64(k.features)
 }
 
-func getConfig(k call) { k.put(0, k.host.guestConfig) }
+func getConfig(k call) { k.put(k.host.guestConfig) }
 
 func logEnabled(k call) {
 	k.stack[0] = 0
@@ -39,7 +39,7 @@ func logMessage(k call) {
 	k.host.c.Log(k.ctx, level, strings.ToValidUTF8(message, "\uFFFD"))
 }
 
-func getMethod(k call) { k.put(0, k.r.Method) }
+func getMethod(k call) { k.put(k.r.Method) }
 
 func setMethod(k call) {
 	method := k.text(0)
@@ -58,7 +58,7 @@ func getURI(k call) {
 	if k.r.URL.ForceQuery || k.r.URL.RawQuery != "" {
 		uri += "?" + k.r.URL.RawQuery
 	}
-	k.put(0, uri)
+	k.put(uri)
 }
 
 func setURI(k call) {
@@ -77,9 +77,9 @@ func setURI(k call) {
 	r.URL.ForceQuery, r.URL.RawQuery = u.ForceQuery, u.RawQuery
 }
 
-func getProtocolVersion(k call) { k.put(0, k.r.Proto) }
+func getProtocolVersion(k call) { k.put(k.r.Proto) }
 
-func getSourceAddr(k call) { k.put(0, k.r.RemoteAddr) }
+func getSourceAddr(k call) { k.put(k.r.RemoteAddr) }
 
 // Kinds of bodies.
 const (

@@ -1,0 +1,87 @@
+package extism_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"dhow.dev/dhow/wasmrt"
+	"dhow.dev/dhow/wasmrt/extism"
+)
+
+// The instance's memory limit holds for the Extism memory too.
+func TestMemoryLimit(t *testing.T) {
+	h := extism.New(extism.Config{})
+	i, err := module(t, "plugin.c").New(h.With(t.Context()), wasmrt.Config{Limits: wasmrt.Limits{Memory: 2 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = i.Close() })
+	if _, err := h.Call(t.Context(), i, "echo", make([]byte, 3<<20)); err == nil || !strings.Contains(err.Error(), "no room") {
+		t.Errorf("an input of 3 MiB where the limit is 2: %v", err)
+	}
+	if _, err := h.Call(t.Context(), i, "echo", make([]byte, 900<<10)); err != nil {
+		t.Errorf("an input of 900 KiB: %v", err)
+	}
+}
+
+// A plugin may be closed at any moment of a call.
+func TestCloseInCall(t *testing.T) {
+	h := extism.New(extism.Config{})
+	m := module(t, "plugin.c")
+	in := bytes.Repeat([]byte("x"), 100_000)
+	for range 50 {
+		i := plugin(t, m, h)
+		calling, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			close(calling)
+			for {
+				out, err := h.Call(context.Background(), i, "echo", in)
+				if err != nil {
+					return
+				}
+				if len(out) != len(in) {
+					t.Errorf("got %d bytes", len(out))
+				}
+			}
+		}()
+		<-calling
+		if err := i.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	}
+}
+
+// No mapping is left of instances that ended, whichever way.
+func TestNothingIsLeft(t *testing.T) {
+	before, ok := mappings()
+	if !ok {
+		t.Skip("this system does not tell its mappings")
+	}
+	h := extism.New(extism.Config{})
+	m := module(t, "plugin.c")
+	for n := range 300 {
+		i, err := m.New(h.With(t.Context()), wasmrt.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%2 == 0 {
+			_, _ = h.Call(t.Context(), i, "trap", nil)
+			<-i.Done()
+		} else if err := i.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after, _ := mappings(); after > before+100 {
+		t.Errorf("%d mappings before, %d after 300 instances", before, after)
+	}
+}
+
+func mappings() (int, bool) {
+	b, err := os.ReadFile("/proc/self/maps")
+	return bytes.Count(b, []byte("\n")), err == nil
+}
