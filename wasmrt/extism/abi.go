@@ -3,7 +3,6 @@ package extism
 import (
 	"context"
 	_ "embed" // the kernel
-	"errors"
 	"fmt"
 
 	"dhow.dev/dhow/wasmrt"
@@ -68,7 +67,7 @@ func function(name string, params, results []wasmrt.ValueType, f func(call)) was
 			h, _ := ctx.Value(hostKey{}).(*Host)
 			s := sessionOf(c.Instance())
 			if h == nil || s == nil {
-				c.Fail(errors.New(Name + "." + name + " was called by a guest that no extism.Host runs"))
+				c.Fail(fmt.Errorf("%s.%s: %w", Name, name, errNoPlugin))
 				return
 			}
 			s.arena.most = h.c.MaxMemory
@@ -90,14 +89,11 @@ func (k call) fail(format string, args ...any) {
 
 // take returns a copy of at most most bytes of the block that a parameter names.
 func (k call) take(n, most int) []byte {
-	at := k.stack[n]
-	b := k.arena.find(at)
-	if b == nil {
-		k.fail("there is no block at %d", at)
-		return nil
+	b, err := k.copyOf(k.memory, k.stack[n], most)
+	if err != nil {
+		k.fail("%w", err)
 	}
-	view, _ := k.memory.Read(uint32(at), uint32(min(b.used, uint64(most)))) //nolint:gosec // inside the memory
-	return append([]byte(nil), view...)
+	return b
 }
 
 // consume is take of a whole block that now belongs to the host, which frees it.
@@ -109,9 +105,9 @@ func (k call) consume(n int) []byte {
 
 // give returns bytes in a new block.
 func (k call) give(b []byte) {
-	at, ok := k.put(k.memory, b)
-	if !ok {
-		k.fail("%w for %d bytes", errNoRoom, len(b))
+	at, err := k.put(k.memory, b)
+	if err != nil {
+		k.fail("%w", err)
 	}
 	k.stack[0] = at
 }

@@ -1,12 +1,14 @@
 package extism_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +16,7 @@ import (
 
 	"dhow.dev/dhow/wasmrt"
 	"dhow.dev/dhow/wasmrt/extism"
+	"dhow.dev/dhow/wasmrt/wasmtest"
 )
 
 // logger keeps what is logged.
@@ -144,4 +147,44 @@ func (w waiting) Do(r *http.Request) (*http.Response, error) {
 	close(w)
 	<-r.Context().Done()
 	return nil, r.Context().Err()
+}
+
+// A plugin that is a command leaves its output behind when it exits, and the
+// embedder's own functions get at what it hands them.
+func TestCommandAndUserFunction(t *testing.T) {
+	e := engine(t)
+	err := e.Provide(wasmrt.HostModule{Name: "extism:host/user", Functions: []wasmrt.HostFunction{{
+		Name: "upper", Params: []wasmrt.ValueType{wasmrt.I64}, Results: []wasmrt.ValueType{wasmrt.I64},
+		Call: func(ctx context.Context, c wasmrt.Caller, stack []uint64) {
+			b, err := extism.Take(c, stack[0])
+			if err != nil {
+				c.Fail(err)
+			}
+			if stack[0], err = extism.Give(ctx, c, bytes.ToUpper(b)); err != nil {
+				c.Fail(err)
+			}
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := filepath.Abs("testdata/command.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := e.CompileFile(t.Context(), wasmtest.Build(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := extism.New(extism.Config{})
+	i := plugin(t, m, h)
+	out, err := h.Call(t.Context(), i, "_start", []byte("do it"))
+	if err != nil || string(out) != "DO IT" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	<-i.Done()
+	_, err = h.Call(t.Context(), plugin(t, m, h), "_start", nil) // its handle is 0
+	if err == nil || !strings.Contains(err.Error(), "there is no block at 0") {
+		t.Errorf("without an input: %v", err)
+	}
 }

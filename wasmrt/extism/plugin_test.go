@@ -301,7 +301,7 @@ func TestWithoutHost(t *testing.T) {
 		t.Error("a parameter too many")
 	}
 	_, err = i.Call(t.Context(), "logs")
-	if err == nil || !strings.Contains(err.Error(), "no extism.Host runs") {
+	if err == nil || !strings.Contains(err.Error(), "no plugin that an extism.Host runs") {
 		t.Errorf("a call that no Host made: %v", err)
 	}
 }

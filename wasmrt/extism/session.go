@@ -50,9 +50,9 @@ func (s *session) begin(h *Host, input []byte, command bool) error {
 	err := s.kernel.Use(func(m wasmrt.Memory) error {
 		s.clear(m, h.c.MaxMemory)
 		s.command = command
-		at, ok := s.put(m, input)
-		if !ok {
-			return fmt.Errorf("%w: an input of %d bytes", errNoRoom, len(input))
+		at, err := s.put(m, input)
+		if err != nil {
+			return fmt.Errorf("the input: %w", err)
 		}
 		s.setInput(at, uint64(len(input)))
 		return nil
@@ -65,6 +65,7 @@ func (s *session) begin(h *Host, input []byte, command bool) error {
 
 var (
 	errNoRoom   = errors.New("the Extism memory has no room")
+	errNoPlugin = errors.New("the guest is no plugin that an extism.Host runs")
 	errResponse = errors.New("the response is larger than allowed")
 )
 
@@ -109,10 +110,23 @@ func (s *session) setInput(at, length uint64) {
 }
 
 // put copies bytes into a new block; no bytes are at 0.
-func (s *session) put(m wasmrt.Memory, b []byte) (uint64, bool) {
+func (s *session) put(m wasmrt.Memory, b []byte) (uint64, error) {
 	if len(b) == 0 {
-		return 0, true
+		return 0, nil
 	}
 	at := s.arena.alloc(uint64(len(b)), s.kernel.Grow)
-	return at, at != 0 && m.Write(uint32(at), b) //nolint:gosec // inside the memory
+	if at == 0 || !m.Write(uint32(at), b) { //nolint:gosec // inside the memory
+		return 0, fmt.Errorf("%w for %d bytes", errNoRoom, len(b))
+	}
+	return at, nil
+}
+
+// copyOf is a copy of at most most bytes of a block.
+func (s *session) copyOf(m wasmrt.Memory, handle uint64, most int) ([]byte, error) {
+	b := s.arena.find(handle)
+	if b == nil {
+		return nil, fmt.Errorf("there is no block at %d", handle)
+	}
+	view, _ := m.Read(uint32(handle), uint32(min(b.used, uint64(most)))) //nolint:gosec // inside the memory
+	return append([]byte(nil), view...), nil
 }
