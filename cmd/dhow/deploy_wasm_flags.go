@@ -97,7 +97,7 @@ func (f *wasmFlags) pool() (*dhowv1.Pool, error) {
 	}
 	p := &dhowv1.Pool{Concurrency: uint32(max(f.concurrency, 0)), MinIdle: uint32(max(f.minIdle, 0))} //nolint:gosec // bounded above
 	if f.queue >= 0 {
-		p.Queue = proto.Uint32(uint32(f.queue))
+		p.Queue = new(uint32(f.queue)) //nolint:gosec // bounded above
 	}
 	return p, nil
 }

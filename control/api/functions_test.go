@@ -245,7 +245,7 @@ func TestCallTriesAnotherInstanceWhenNothingWasDone(t *testing.T) {
 	}
 	asked = nil
 	_, err = w.call(t.Context(), &dhowv1.FunctionCall{Ref: refTo("fn"), Function: "busy"})
-	wantCode(t, err, spec.CodeExhausted, "all 3 instances of fn are busy", "queue is full")
+	wantCode(t, err, spec.CodeExhausted, "all 3 instances of fn that were asked are busy", "queue is full")
 	slices.Sort(asked)
 	if got := strings.Join(asked, " "); got != "fn-0-a fn-1-a fn-2-a" {
 		t.Errorf("asked %s", got)

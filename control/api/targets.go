@@ -16,6 +16,9 @@ const (
 	// targetsFor is how long the ready instances of a workload are remembered.
 	// One that has ended meanwhile costs a try, no call.
 	targetsFor = 250 * time.Millisecond
+	// maxTries is how many instances one call may ask: where so many are busy,
+	// to ask more would make it worse.
+	maxTries = 16
 	// maxRemembered bounds the workloads that are remembered.
 	maxRemembered = 4096
 )
@@ -58,7 +61,7 @@ func (a *API) tryEach(ctx context.Context, ref *dhowv1.Ref, own bool, do func(*t
 			}
 			return last
 		}
-		for {
+		for len(tried) < maxTries {
 			t := a.targets.pick(list, tried)
 			if t == nil {
 				break
@@ -68,9 +71,17 @@ func (a *API) tryEach(ctx context.Context, ref *dhowv1.Ref, own bool, do func(*t
 				return last
 			}
 		}
+		if spec.CodeOf(last) == spec.CodeExhausted {
+			return busy(ref, len(tried), last) // looking again would make it no less so
+		}
 	}
-	if spec.CodeOf(last) == spec.CodeExhausted && len(tried) > 1 {
-		return &spec.Error{Code: spec.CodeExhausted, Untouched: true, Err: fmt.Errorf("all %d instances of %s are busy: %w", len(tried), ref.GetName(), last)}
+	return last
+}
+
+// busy says that all were, not only the last.
+func busy(ref *dhowv1.Ref, tried int, last error) error {
+	if tried > 1 {
+		return &spec.Error{Code: spec.CodeExhausted, Untouched: true, Err: fmt.Errorf("all %d instances of %s that were asked are busy: %w", tried, ref.GetName(), last)}
 	}
 	return last
 }

@@ -47,10 +47,10 @@ func (u usages) Usage(ctx context.Context, req *dhowv1.UsageRequest) (*dhowv1.Us
 	group.SetLimit(maxAsked)
 	others := map[string]bool{}
 	for node, refs := range nodes {
-		switch server := servers[node]; {
-		case server == u.c.Server:
+		switch server := servers[node]; server {
+		case u.c.Server:
 			group.Go(func() error { return u.ask(ctx, node, refs, all) })
-		case server == "":
+		case "":
 			if !forwarded {
 				all.silent(node, "it is not connected")
 			}

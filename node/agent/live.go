@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"sync"
 
 	"dhow.dev/dhow/node/runtime"
@@ -32,7 +33,7 @@ func (l *live) add(r liveRun) {
 		l.runs = map[string][]liveRun{}
 	}
 	uid := r.task.ID.Instance
-	l.runs[uid] = append(l.runs[uid][:len(l.runs[uid]):len(l.runs[uid])], r)
+	l.runs[uid] = append(slices.Clip(l.runs[uid]), r) // others may hold the list
 }
 
 func (l *live) remove(r liveRun) {

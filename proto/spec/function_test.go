@@ -74,7 +74,9 @@ func TestValidateFunction(t *testing.T) {
 	host := func(h *dhowv1.HostPolicy) func(*dhowv1.Workload) {
 		return func(w *dhowv1.Workload) { wasm(w).Host = h }
 	}
-	mount := func(m ...*dhowv1.Mount) func(*dhowv1.Workload) { return func(w *dhowv1.Workload) { task(w).Mounts = m } }
+	mount := func(m ...*dhowv1.Mount) func(*dhowv1.Workload) {
+		return func(w *dhowv1.Workload) { task(w).Mounts = m }
+	}
 	const at = "spec.template.tasks[0]"
 	for name, c := range map[string]struct {
 		edit func(*dhowv1.Workload)

@@ -49,14 +49,7 @@ func (d *decoder) shorthand(n *yaml.Node, path string, m protoreflect.Message) b
 		}
 	case *dhowv1.Mount:
 		if n.Kind == yaml.ScalarNode {
-			if s, ok := d.text(n, path); ok {
-				mount, err := ParseMount(s)
-				if err != nil {
-					d.fail(n, path, "%v", err)
-					return true
-				}
-				v.Directory, v.Path, v.Writable = mount.Directory, mount.Path, mount.Writable
-			}
+			d.mount(n, path, v)
 			return true
 		}
 	case *dhowv1.KeyValue:
@@ -71,6 +64,19 @@ func (d *decoder) shorthand(n *yaml.Node, path string, m protoreflect.Message) b
 		}
 	}
 	return false
+}
+
+func (d *decoder) mount(n *yaml.Node, path string, into *dhowv1.Mount) {
+	s, ok := d.text(n, path)
+	if !ok {
+		return
+	}
+	m, err := ParseMount(s)
+	if err != nil {
+		d.fail(n, path, "%v", err)
+		return
+	}
+	into.Directory, into.Path, into.Writable = m.Directory, m.Path, m.Writable
 }
 
 func (d *decoder) constraint(n *yaml.Node, path string, into *dhowv1.Constraint) {

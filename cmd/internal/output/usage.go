@@ -61,8 +61,16 @@ func UsageTable(w io.Writer, style Style, wide, namespace bool, order string, be
 	}
 	slices.SortStableFunc(rows, func(x, y usage) int { return cmp.Compare(y.rank(order), x.rank(order)) })
 	columns := []Column{
-		{Name: "NAME"}, {Name: "CPU"}, {Name: "MEMORY"}, {Name: "PEAK", Wide: true}, {Name: "FUEL"}, {Name: "CALLS"},
-		{Name: "FAILED", Wide: true}, {Name: "THROTTLED"}, {Name: "NODE"}, {Name: "WORKLOAD", Wide: true},
+		{Name: "NAME"},
+		{Name: "CPU"},
+		{Name: "MEMORY"},
+		{Name: "PEAK", Wide: true},
+		{Name: "FUEL"},
+		{Name: "CALLS"},
+		{Name: "FAILED", Wide: true},
+		{Name: "THROTTLED"},
+		{Name: "NODE"},
+		{Name: "WORKLOAD", Wide: true},
 	}
 	if namespace {
 		columns = append([]Column{{Name: "NAMESPACE"}}, columns...)
@@ -106,8 +114,15 @@ func (u usage) cells() []Cell {
 		throttled = Cell{u.throttled.Round(time.Millisecond).String(), Warn}
 	}
 	return []Cell{
-		{Text: u.of.GetRef().GetName()}, cpu, {Text: bytesOrNone(u.memory)}, {Text: bytesOrNone(u.peak)}, {Text: count(u.fuel)}, {Text: count(u.calls)},
-		failed, throttled, {Text: u.of.GetNode()}, {Text: u.of.GetWorkload()},
+		{Text: u.of.GetRef().GetName()},
+		cpu,
+		{Text: bytesOrNone(u.memory)},
+		{Text: bytesOrNone(u.peak)},
+		{Text: count(u.fuel)},
+		{Text: count(u.calls)},
+		failed, throttled,
+		{Text: u.of.GetNode()},
+		{Text: u.of.GetWorkload()},
 	}
 }
 
