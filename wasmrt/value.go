@@ -79,6 +79,7 @@ func (t ValueType) Parse(text string) (uint64, error) {
 			return 0, fmt.Errorf("%.40q is no %v", text, t)
 		}
 		return math.Float64bits(f), nil
+	case V128, FuncRef, ExternRef:
 	}
 	return 0, fmt.Errorf("a value of type %v cannot be given as a text", t)
 }
@@ -109,6 +110,7 @@ func (t ValueType) Format(value uint64) (string, error) {
 		return strconv.FormatFloat(float64(math.Float32frombits(uint32(value))), 'g', -1, 32), nil //nolint:gosec // the lower half
 	case F64:
 		return strconv.FormatFloat(math.Float64frombits(value), 'g', -1, 64), nil
+	case V128, FuncRef, ExternRef:
 	}
 	return "", fmt.Errorf("a value of type %v cannot be shown as a text", t)
 }
