@@ -12,13 +12,13 @@ type instanceKey struct{}
 // the guest is to end. What it needs for that is made when somebody first asks:
 // most calls never do.
 type callContext struct {
-	context.Context // the caller's
+	context.Context //nolint:containedctx // the caller's: this is one itself
 	instance        *Instance
 	deadline        time.Duration // on the engine's clock; 0: none
 
 	mu      sync.Mutex
 	ended   bool
-	derived context.Context
+	derived context.Context //nolint:containedctx // as above
 	cancel  context.CancelFunc
 }
 

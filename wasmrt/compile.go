@@ -270,6 +270,7 @@ func (e *Engine) meter(wasm []byte) ([]byte, error) {
 			reason = ReasonUnsupported
 		case meter.ReasonReservedName:
 			reason = ReasonReserved
+		case meter.ReasonBroken:
 		}
 	}
 	return nil, &Error{Reason: reason, Message: "the module is not valid, or not of a kind that runs here", Err: err}

@@ -50,7 +50,7 @@ type Instance struct {
 
 	state    atomic.Int32 // one of the states below
 	stopping atomic.Bool
-	life     context.Context // cancelled when it is to end
+	life     context.Context //nolint:containedctx // the guest's own: cancelled when it is to end
 	stop     context.CancelFunc
 	done     chan struct{}
 	exit     Exit // valid when done is closed
