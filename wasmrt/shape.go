@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"dhow.dev/dhow/wasmrt/internal/wasmbin"
 )
@@ -51,14 +52,14 @@ func cannotCopy(format string, args ...any) *Error {
 // engine judges it. The error is the host's: no memory for the image.
 func shape(wasm []byte) (*shaped, error) {
 	sections, err := wasmbin.Sections(wasm)
-	s := &shaper{sections: sections}
-	if err == nil {
-		err = s.read()
-	}
 	if err != nil {
-		return &shaped{wasm: wasm, fixed: cannotCopy("the module is not understood: %v", err)}, nil
+		return &shaped{wasm: wasm, fixed: notUnderstood(err)}, nil
 	}
+	s := &shaper{sections: sections}
 	s.strip()
+	if err := s.read(); err != nil {
+		return &shaped{wasm: s.join(), fixed: notUnderstood(err)}, nil
+	}
 	s.reach()
 	s.bindLazily()
 	if err := s.takeData(); err != nil {
@@ -69,7 +70,11 @@ func shape(wasm []byte) (*shaped, error) {
 	return &s.out, nil
 }
 
-// strip leaves out what only debuggers read.
+func notUnderstood(err error) error { return cannotCopy("the module is not understood: %v", err) }
+
+// strip leaves out what only debuggers read. Of names, traps need those of
+// functions; a count there that is too large would take the process down with
+// it, as wazero believes it.
 func (s *shaper) strip() {
 	s.sections = slices.DeleteFunc(s.sections, func(c wasmbin.Section) bool {
 		name, _ := c.Name()
@@ -77,6 +82,40 @@ func (s *shaper) strip() {
 		return strings.HasPrefix(name, ".debug_") || strings.HasPrefix(name, "reloc.") ||
 			name == "sourceMappingURL" || name == "external_debug_info"
 	})
+	for n, c := range s.sections {
+		if name, rest := c.Name(); name == "name" {
+			s.sections[n].Body = wasmbin.AppendName(nil, name)
+			if names := functionNames(rest); names != nil {
+				s.sections[n].Body = wasmbin.AppendSection(s.sections[n].Body, nameFunctions, names)
+			}
+		}
+	}
+}
+
+// nameFunctions is the part of the name section that has the functions' names.
+const nameFunctions = 1
+
+// functionNames is that part, nil if there is none that is whole.
+func functionNames(rest []byte) []byte {
+	r := wasmbin.Reader{B: rest}
+	for r.More() {
+		id, body := r.Byte(), r.Name()
+		if id != nameFunctions || r.Err() != nil {
+			continue
+		}
+		names := wasmbin.Reader{B: body}
+		for n := names.Count(); n > 0 && names.Err() == nil; n-- {
+			names.U32()
+			if !utf8.Valid(names.Name()) {
+				return nil
+			}
+		}
+		if names.Err() != nil || names.More() {
+			return nil
+		}
+		return body
+	}
+	return nil
 }
 
 // reach exports the mutable globals and the start function.

@@ -195,18 +195,45 @@ func TestStartIsCalledFromOutside(t *testing.T) {
 	}
 }
 
-// TestStrip: what only debuggers read goes, names stay.
+// TestStrip: what only debuggers read goes, names of functions stay.
 func TestStrip(t *testing.T) {
-	custom := func(name string) []byte {
-		return wasmbin.AppendSection(nil, wasmbin.Custom, append(wasmbin.AppendName(nil, name), "content"...))
+	custom := func(name, content string) []byte {
+		return wasmbin.AppendSection(nil, wasmbin.Custom, append(wasmbin.AppendName(nil, name), content...))
 	}
-	s := shapeOf(t, moduleOf(custom("name"), custom(".debug_info"), oneMemory, custom(".debug_line"), custom("go:buildid")))
-	if want := moduleOf(custom("name"), oneMemory, custom("go:buildid")); !bytes.Equal(s.wasm, want) {
+	const functions = "\x01\x04\x01\x00\x01f"
+	s := shapeOf(t, moduleOf(custom("name", "\x00\x02\x01m"+functions+"\x02\x01\x00"), custom(".debug_info", "x"), oneMemory, custom(".debug_line", "x"), custom("go:buildid", "x")))
+	if want := moduleOf(custom("name", functions), oneMemory, custom("go:buildid", "x")); !bytes.Equal(s.wasm, want) {
 		t.Errorf("it became %q", s.wasm)
 	}
 	if !s.random {
 		t.Error("Go's mark was not seen")
 	}
+	for _, broken := range []string{
+		"\x01\x06\xff\xff\xff\xff\x0f\x00", // 4 Gi names: wazero would make room for them
+		"\x01\x04\x01\x00\x01\xff", "\x01\x05\x01\x00\x01fx", "\x01\x70",
+		"\x02\x06\xff\xff\xff\xff\x0f\x00",
+	} {
+		s := shapeOf(t, moduleOf(custom("name", broken), oneMemory))
+		if want := moduleOf(custom("name", ""), oneMemory); !bytes.Equal(s.wasm, want) {
+			t.Errorf("%q: it became %q", broken, s.wasm)
+		}
+	}
+}
+
+// TestHugeNameCountEndsNothing: the engine takes the module, and the process
+// goes on.
+func TestHugeNameCountEndsNothing(t *testing.T) {
+	names := append(wasmbin.AppendName(nil, "name"), 1, 6, 0xff, 0xff, 0xff, 0xff, 0x0f, 0)
+	e, err := NewEngine(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	m, err := e.Compile(t.Context(), moduleOf(oneMemory, wasmbin.AppendSection(nil, wasmbin.Custom, names)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
 }
 
 // tableModule has 600 functions of two types, in a table with gaps, and
@@ -353,6 +380,10 @@ func FuzzShape(f *testing.F) {
 			t.Skip(err)
 		}
 		defer s.image.close()
+		// As the engine does. Names that are broken wazero does not survive.
+		if _, err := meter.Rewrite(wasm, meter.Options{}); err != nil || bytes.Contains(wasm, []byte("name")) {
+			return
+		}
 		before, err := r.CompileModule(ctx, wasm)
 		if err != nil {
 			return
