@@ -13,6 +13,7 @@ import (
 
 	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
+	"dhow.dev/dhow/cmd/internal/settings"
 	"dhow.dev/dhow/internal/client"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/proto/spec"
@@ -45,7 +46,7 @@ memory, or says so itself), with 6 when no instance is ready.`,
   dhow call resize thumbnail --file ./photo.png > small.png
   dhow call calc --list`,
 		Args:              args(1, -1, "WORKLOAD"),
-		ValidArgsFunction: a.completeNames(dhowv1.Kind_KIND_WORKLOAD, dhowv1.Kind_KIND_INSTANCE),
+		ValidArgsFunction: a.completeCall,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.data != "" && f.file != "" {
 				return usagef(cmd, "--data and --file exclude each other")
@@ -215,4 +216,30 @@ func (a *app) listFunctions(ctx context.Context, c *client.Client, name string) 
 		t.Add(output.Cell{Text: f.GetName()}, output.Cell{Text: takes}, output.Cell{Text: gives})
 	}
 	return t.Flush()
+}
+
+// completeCall offers what can be called, and then its functions.
+func (a *app) completeCall(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	const quiet = cobra.ShellCompDirectiveNoFileComp
+	if len(args) == 0 {
+		return a.completeNames(dhowv1.Kind_KIND_WORKLOAD, dhowv1.Kind_KIND_INSTANCE)(cmd, args, word)
+	}
+	if len(args) > 1 || settings.Load(cmd.Root().PersistentFlags(), "", os.LookupEnv) != nil {
+		return nil, quiet
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil, quiet
+	}
+	ctx, cancel := context.WithTimeout(cmd.Root().Context(), completeTimeout)
+	defer cancel()
+	var out []string
+	_ = a.onWorkloadOrInstance(args[0], func(ref *dhowv1.Ref) error {
+		res, err := c.Functions.Functions(ctx, &dhowv1.FunctionsRequest{Query: &dhowv1.FunctionsQuery{Ref: ref}})
+		for _, f := range res.GetFunctions() {
+			out = append(out, f.GetName())
+		}
+		return err
+	})
+	return matching(out, word, nil), quiet
 }

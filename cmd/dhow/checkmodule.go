@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 // anything is sent. What it is compiled to, only the node finds out.
 func checkModule(path string, data []byte, use moduleUse) error {
 	o, err := wasmrt.Look(data, append(host.Modules(), extism.Module(), httpwasm.Module())...)
+	if e, ok := errors.AsType[*wasmrt.Error](err); ok && e.Reason == wasmrt.ReasonComponent {
+		return spec.Errorf(spec.CodeInvalid, "%s: %w; or push it as an image and run that on nodes with a runwasi shim, image: {ref: REF, runtime: SHIM}", path, err)
+	}
 	if err != nil {
 		return moduleError(path, err)
 	}

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"dhow.dev/dhow/cmd/internal/manifest"
 	"dhow.dev/dhow/cmd/internal/output"
 	"dhow.dev/dhow/cmd/internal/settings"
 	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
@@ -132,4 +134,11 @@ func completeFlags(a *app, root *cobra.Command) {
 	for _, f := range []string{"server", "token", "timeout"} {
 		register(f, cobra.NoFileCompletions)
 	}
+}
+
+// completeWords completes a flag with an enumeration's words.
+func completeWords(cmd *cobra.Command, flag string, d protoreflect.EnumDescriptor) {
+	_ = cmd.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return matching(manifest.Words(d), word, nil), cobra.ShellCompDirectiveNoFileComp
+	})
 }

@@ -72,6 +72,9 @@ func deployCmd(a *app) *cobra.Command {
 	flags.Var(&f.grace, "grace-period", "how long it may take to end after it was asked to (default 10s)")
 	flags.Var(&f.lostAfter, "lost-after", "how long a node stays lost before its instances are replaced (default 0s)")
 	f.wait.add(cmd, "it runs")
+	completeWords(cmd, "type", dhowv1.WorkloadType(0).Descriptor())
+	completeWords(cmd, "trigger", dhowv1.Trigger(0).Descriptor())
+	completeWords(cmd, "restart", dhowv1.RestartMode(0).Descriptor())
 	return cmd
 }
 

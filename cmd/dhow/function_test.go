@@ -91,6 +91,19 @@ func TestCallVerb(t *testing.T) {
 	}
 }
 
+func TestCallCompletes(t *testing.T) {
+	f := newFake(t)
+	f.withFunction("fn", nil)
+	for _, c := range [][]string{{"fn", ""}, {"shout", "fn", "s"}} {
+		r := dhow(t, "", append([]string{"__complete", "call"}, c[1:]...)...)
+		if got, _, _ := strings.Cut(r.out, "\n"); got != c[0] {
+			t.Errorf("%v completes to %q", c[1:], r.out)
+		}
+	}
+	r := dhow(t, "", "__complete", "deploy", "x", "y", "--type", "f")
+	wantText(t, r.out, "function")
+}
+
 func TestCallOfAnInstance(t *testing.T) {
 	f := newFake(t)
 	f.withFunction("other", func(c *dhowv1.FunctionCall) (*dhowv1.FunctionResult, error) {
@@ -139,7 +152,7 @@ func TestDeployRefusesWhatCannotRun(t *testing.T) {
 		args         []string
 		says         string
 	}{
-		{"component", "\x00asm\x0d\x00\x01\x00", nil, "component"},
+		{"component", "\x00asm\x0d\x00\x01\x00", nil, "runwasi shim"},
 		{"older than preview 1", importingModule("wasi_unstable", "fd_write", "_start"), nil, "wasi_unstable"},
 		{"missing import", importingModule("env", "magic", "_start"), nil, "env.magic"},
 		{"missing function of a host module", importingModule("http_handler", "magic", "handle_request"), []string{"--type", "function"}, "http_handler.magic"},
