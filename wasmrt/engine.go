@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -165,13 +167,14 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.closed = true
-	for i := range e.instances {
-		i.Stop()
-	}
+	running := slices.Collect(maps.Keys(e.instances)) // none comes any more
 	for _, f := range e.compiling {
 		f.cancel()
 	}
 	e.mu.Unlock()
+	for _, i := range running {
+		i.Stop() // which ends one that is idle here and now
+	}
 	e.ended.Wait()
 
 	ctx := context.Background() //nolint:forbidigo // closing takes no time and is not to be cancelled

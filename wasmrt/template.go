@@ -24,8 +24,9 @@ func (c *code) origin() *origin {
 
 // adopt gives a module just made, whose memory is mapped from o, the rest of o.
 func (o *origin) adopt(m api.Module, s *shaped) error {
-	if mem := memoryOf(m); mem != nil && o.size > uint64(mem.Size()) {
-		more := (o.size - uint64(mem.Size())) / pageSize
+	if mem := memoryOf(m); mem != nil {
+		has, _ := mem.Grow(0) // Size would say 0 of 4 GiB
+		more := o.size/pageSize - min(uint64(has), o.size/pageSize)
 		if _, ok := mem.Grow(uint32(more)); !ok { //nolint:gosec // at most 4 GiB
 			return failf(ReasonMemoryLimit, "the copy needs %d bytes of memory: raise the limit", o.size)
 		}
