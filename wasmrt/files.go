@@ -38,6 +38,7 @@ const (
 	flagNonblock = 1 << 2
 	flagRsync    = 1 << 3
 	flagSync     = 1 << 4
+	flagsSync    = flagDsync | flagRsync | flagSync
 
 	rightDatasync      = 1 << 0
 	rightRead          = 1 << 1
@@ -158,23 +159,10 @@ func (f *files) renumber(from, to uint32) errno {
 		return e
 	case from == to:
 		return success
-	case preopened(d) || preopened(old):
-		return errnoNotsup
 	}
 	f.table[to], f.table[from] = d, nil
 	f.open = max(f.open-1, 0)
 	return errnoOf(old.close())
-}
-
-// preopened tells whether a descriptor is a mount or a listener.
-func preopened(d descriptor) bool {
-	switch d := d.(type) {
-	case *directory:
-		return d.mount != ""
-	case *listener:
-		return true
-	}
-	return false
 }
 
 // opened names what the guest holds beside what it was given, "" for nothing.

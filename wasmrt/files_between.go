@@ -10,7 +10,7 @@ import (
 
 // between does something with a name in one directory and a name in another.
 // os.Root looks up the directories that hold the names; what is left of the
-// paths are single names, in which the kernel follows nothing.
+// paths are single names without a slash, in which the kernel follows nothing.
 func between(from *directory, old string, to *directory, name string, do func(int, string, int, string) error) errno {
 	a, old, e := from.parent(old)
 	if e != success {

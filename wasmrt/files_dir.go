@@ -74,10 +74,9 @@ type opening struct {
 
 func (o opening) is(flag uint32) bool { return o.flags&flag != 0 }
 
-// changes tells whether it asks to change a file that is there. Directories are
-// asked for with all rights, as nothing is written to them.
+// changes tells whether it asks to change a file that is there.
 func (o opening) changes() bool {
-	return o.is(openTruncate) || o.status&flagAppend != 0 || o.write && !o.is(openDirectory)
+	return o.is(openTruncate) || o.status&flagAppend != 0 || o.write
 }
 
 // open opens a file or a directory.
@@ -116,7 +115,7 @@ func (d *directory) open(name string, o opening) (descriptor, errno) {
 }
 
 func (d *directory) openDirectory(name string, o opening) (descriptor, errno) {
-	if !o.is(openDirectory) && (o.write || o.is(openTruncate)) {
+	if o.write || o.is(openTruncate) {
 		return nil, errnoIsdir
 	}
 	root, err := d.root.OpenRoot(name)
@@ -143,7 +142,7 @@ func (d *directory) openFile(name string, o opening) (descriptor, errno) {
 		_ = f.Close() // not used
 		return nil, errnoAcces
 	}
-	r := &regular{f: f, writable: d.writable, canRead: o.read || !o.write, canWrite: write}
+	r := &regular{f: f, writable: d.writable, canRead: o.read || !o.write, canWrite: write, status: o.status & flagsSync}
 	if o.status&flagAppend != 0 {
 		if e := r.setFlags(o.status); e != success {
 			_ = f.Close() // not used
@@ -237,9 +236,10 @@ type listing struct {
 // batch is how many entries are read at a time.
 const batch = 256
 
-// at returns the entry of an index, and io.EOF after the last.
+// at returns the entry of an index, and io.EOF after the last. At index 0 it
+// looks at the directory anew.
 func (l *listing) at(root *os.Root, index uint64) (fs.DirEntry, error) {
-	if l.f == nil || index < l.first {
+	if l.f == nil || index < l.first || index == 0 {
 		if err := l.rewind(root); err != nil {
 			return nil, err
 		}

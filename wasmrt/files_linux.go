@@ -29,16 +29,34 @@ func setAppend(f *os.File, on bool) error {
 
 // setTimes leaves a time alone that is zero.
 func setTimes(f *os.File, atime, mtime time.Time) error {
-	times := [2]unix.Timespec{{Nsec: unix.UTIME_OMIT}, {Nsec: unix.UTIME_OMIT}}
-	for n, t := range []time.Time{atime, mtime} {
-		if !t.IsZero() {
-			times[n] = unix.NsecToTimespec(t.UnixNano())
-		}
-	}
+	times := timespecs(atime, mtime)
 	return control(f, func(fd int) error {
 		// The kernel's own link to what is open: no path of the guest's.
-		return unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), times[:], 0)
+		return unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), times, 0)
 	})
+}
+
+func timespecs(times ...time.Time) []unix.Timespec {
+	out := make([]unix.Timespec, len(times))
+	for n, t := range times {
+		out[n] = unix.Timespec{Nsec: unix.UTIME_OMIT}
+		if !t.IsZero() {
+			out[n] = unix.NsecToTimespec(t.UnixNano())
+		}
+	}
+	return out
+}
+
+// setLinkTimes is for a symbolic link itself.
+func (d *directory) setLinkTimes(name string, atime, mtime time.Time) errno {
+	parent, last, e := d.parent(name)
+	if e != success {
+		return e
+	}
+	defer func() { _ = parent.Close() }() // only read
+	return errnoOf(control(parent, func(fd int) error {
+		return unix.UtimesNanoAt(fd, last, timespecs(atime, mtime), unix.AT_SYMLINK_NOFOLLOW)
+	}))
 }
 
 // kernels tells whether a file is on a file system in which files are not data,
@@ -59,18 +77,12 @@ func kernels(f *os.File) bool {
 
 // link and rename work between any two directories.
 func (d *directory) link(old string, to *directory, name string) errno {
-	if d == to {
-		return errnoOf(d.root.Link(old, name))
-	}
 	return between(d, old, to, name, func(from int, old string, to int, name string) error {
 		return unix.Linkat(from, old, to, name, 0)
 	})
 }
 
 func (d *directory) rename(old string, to *directory, name string) errno {
-	if d == to {
-		return errnoOf(d.root.Rename(old, name))
-	}
 	return between(d, old, to, name, unix.Renameat)
 }
 

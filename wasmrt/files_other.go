@@ -34,3 +34,5 @@ func (d *directory) rename(old string, to *directory, name string) errno {
 	}
 	return errnoOf(d.root.Rename(old, name))
 }
+
+func (*directory) setLinkTimes(string, time.Time, time.Time) errno { return errnoNotsup }

@@ -33,16 +33,16 @@ func (r *regular) rights() uint64 {
 	return rights
 }
 
-// setFlags can change what appends; a file never blocks anyway.
+// setFlags can change what appends, and a file never blocks anyway; how far
+// writes go is said when it is opened.
 func (r *regular) setFlags(flags uint16) errno {
-	if flags&^(flagAppend|flagNonblock|flagSync|flagDsync|flagRsync) != 0 {
+	if flags&^(flagAppend|flagNonblock|flagsSync) != 0 {
 		return errnoInval
 	}
-	flags &= flagAppend | flagNonblock
 	if err := setAppend(r.f, flags&flagAppend != 0); err != nil {
 		return errnoOf(err)
 	}
-	r.status = flags
+	r.status = flags&^flagsSync | r.status&flagsSync
 	return success
 }
 

@@ -3,6 +3,7 @@ package wasmrt
 import (
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // Flags of path_open and of look-ups.
@@ -82,7 +83,7 @@ func pathFilestatSetTimes(c wasiCall) errno {
 			return e
 		}
 		if kindOf(st.Mode) == kindSymlink {
-			return errnoNotsup
+			return d.setLinkTimes(name, atime, mtime)
 		}
 	}
 	return d.setTimes(name, atime, mtime)
@@ -99,8 +100,11 @@ func pathLink(c wasiCall) errno {
 	if e != success {
 		return e
 	}
-	if c.u32(1)&lookupFollow != 0 {
+	switch {
+	case c.u32(1)&lookupFollow != 0:
 		return errnoInval // as others do
+	case endsInSlash(old) || endsInSlash(name):
+		return errnoNoent // that would be a directory, which has one name only
 	}
 	return from.link(old, to, name)
 }
@@ -171,8 +175,19 @@ func pathRename(c wasiCall) errno {
 	if e != success {
 		return e
 	}
+	if endsInSlash(old) || endsInSlash(name) {
+		st, e := from.statAt(strings.TrimRight(old, "/"), false)
+		if e != success {
+			return e
+		}
+		if !st.Mode.IsDir() {
+			return errnoNotdir
+		}
+	}
 	return from.rename(old, to, name)
 }
+
+func endsInSlash(name string) bool { return strings.HasSuffix(name, "/") }
 
 // pathSymlink makes no link that points out of the directory it is made in.
 // The guest could not follow it, but others who read the directory might.
