@@ -40,6 +40,10 @@ int main(int argc, char **argv) {
   } else if (!strcmp(what, "lines")) {
     for (int k = 0; k < atoi(arg); k++) printf("out %d\n", k);
     fprintf(stderr, "last words");
+  } else if (!strcmp(what, "file")) {
+    FILE *f = fopen(arg, "r");
+    int c;
+    while (f && (c = getc(f)) != EOF) putchar(c);
   } else if (!strcmp(what, "err")) {
     fprintf(stderr, "%s\n", arg);
   } else if (!strcmp(what, "exit")) {

@@ -27,6 +27,12 @@ func main() {
 		for _, a := range os.Args {
 			fmt.Println(a)
 		}
+	case "file":
+		b, err := os.ReadFile(arg)
+		fmt.Print(string(b))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	case "env":
 		fmt.Println(os.Getenv(arg))
 	case "cat":

@@ -23,6 +23,7 @@ fn main() {
     let arg = args[2..].join(" ");
     match args[1].as_str() {
         "args" => args.iter().for_each(|a| println!("{}", a)),
+        "file" => print!("{}", std::fs::read_to_string(&arg).unwrap()),
         "env" => println!("{}", std::env::var(&arg).unwrap_or_default()),
         "cat" => {
             let mut all = Vec::new();
