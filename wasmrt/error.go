@@ -49,7 +49,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // cannot help.
 func (e *Error) Permanent() bool {
 	switch e.Reason {
-	case ReasonUnreadable, ReasonNoMapping, ReasonClosed:
+	case ReasonUnreadable, ReasonNoMapping, ReasonClosed, ReasonBusy:
 		return false
 	}
 	return true
