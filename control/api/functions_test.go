@@ -288,6 +288,33 @@ func TestCallsAreSpreadOverInstances(t *testing.T) {
 	}
 }
 
+func TestCallsGoToTheLeastBusyInstance(t *testing.T) {
+	began, release := make(chan string, 10), make(chan struct{})
+	w := calling(t, func(a *dhowv1.Ask) *dhowv1.AnswerRequest {
+		if a.GetCall().GetFunction() == "slow" {
+			began <- a.GetCall().GetRef().GetName()
+			<-release
+		}
+		return result("")
+	})
+	w.readyInstance("fn", "fn-1-a", "n1")
+	slow := make(chan error, 1)
+	go func() {
+		_, err := w.call(t.Context(), &dhowv1.FunctionCall{Ref: refTo("fn"), Function: "slow"})
+		slow <- err
+	}()
+	busy := <-began
+	for range 4 {
+		if got, err := w.call(t.Context(), &dhowv1.FunctionCall{Ref: refTo("fn")}); err != nil || got.GetInstance() == busy {
+			t.Errorf("%s, which is busy, got the call: %v", busy, err)
+		}
+	}
+	close(release)
+	if err := <-slow; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCallIsInterruptedWhenTheCallerGivesUp(t *testing.T) {
 	began, cancelled := make(chan string, 2), make(chan string, 2)
 	w := calling(t, func(a *dhowv1.Ask) *dhowv1.AnswerRequest {
