@@ -177,15 +177,12 @@ func TestResponse(t *testing.T) {
 	if a.StatusCode != 202 || a.body != "the next's body" || a.Header.Get("X-Status") != "202" || a.Header.Get("X-Next") != "changed" {
 		t.Errorf("an answer that was seen: %d %q %q", a.StatusCode, a.body, a.Header)
 	}
-	if a.Trailer.Get("X-Trailer") != "guest's" {
-		t.Errorf("trailers of an answer that was seen: %q", a.Trailer)
+	if a.Trailer.Get("X-Trailer") != "guest's" || a.Header.Get("X-Trailers") != "x-trailer" {
+		t.Errorf("trailers %q, as the guest sees them %q", a.Trailer, a.Header.Get("X-Trailers"))
 	}
 	a = ask(t, url, "replace", "")
 	if a.StatusCode != 299 || a.body != ">THE NEXT'S BODY" || a.Header.Get("X-Status") != "202" {
 		t.Errorf("an answer that was replaced: %d %q %q", a.StatusCode, a.body, a.Header)
-	}
-	if a.Trailer.Get("X-Trailer") != "guest's" || a.Header.Get("X-Trailers") != "x-trailer" {
-		t.Errorf("trailers %q, as the guest sees them %q", a.Trailer, a.Header.Get("X-Trailers"))
 	}
 }
 
@@ -259,9 +256,16 @@ func TestFeaturesFromStart(t *testing.T) {
 	if a.StatusCode != 202 || s.body != "the body" {
 		t.Errorf("got %d, next got %q", a.StatusCode, s.body)
 	}
-	url, s = serve(t, httpwasm.Config{Guest: []byte("+"), Refuse: httpwasm.BufferRequest})
+	told := make(chan string, 1)
+	url, s = serve(t, httpwasm.Config{
+		Guest: []byte("+"), Refuse: httpwasm.BufferRequest,
+		Log: func(_ context.Context, _ httpwasm.Level, m string) { told <- m },
+	})
 	if a := ask(t, url, "consume", "the body"); a.StatusCode != 202 || s.body != "" {
 		t.Errorf("with the feature refused: %d, next got %q", a.StatusCode, s.body)
+	}
+	if m := <-told; m != "initialised 6" {
+		t.Errorf("with a feature refused, the guest has the features of %q", m)
 	}
 }
 
@@ -298,7 +302,7 @@ func TestLog(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if !slices.Equal(said, []string{"initialised", "the body"}) {
+	if !slices.Equal(said, []string{"initialised 0", "the body"}) {
 		t.Errorf("logged %q", said)
 	}
 }

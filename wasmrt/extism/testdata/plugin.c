@@ -67,6 +67,12 @@ EXPORT(echo) {
 	return 0;
 }
 
+// late is echo that first logs.
+EXPORT(late) {
+	log_warn(give("careful", 7));
+	return echo();
+}
+
 EXPORT(config) {
 	u64 value = config_get(give(buffer, input()));
 	if (value == 0) return 7;

@@ -55,7 +55,9 @@ static u32 body(u32 kind) {
 __attribute__((constructor)) static void initialize(void) {
 	char c;
 	if (get_config(&c, 1) == 1 && c == '+') initial = enable_features(buffer_request | buffer_response | trailers);
-	log_message(0, S("initialised"));
+	char message[] = "initialised 0";
+	message[12] += initial;
+	log_message(0, message, 13);
 	log_message(-1, S("not seen"));
 }
 
@@ -117,6 +119,7 @@ __attribute__((export_name("handle_request"))) u64 handle_request(void) {
 	if (is("bad uri")) set_uri(S("http://example.com/"));
 	if (is("smuggle")) set_header_value(request, S("transfer-encoding"), S("chunked"));
 	if (is("trailers unasked")) set_header_value(response_trailers, S("a"), S("b"));
+	memset(buf, 'x', 1000);
 	if (is("many fields"))
 		for (;;) add_header_value(response, S("X-Long"), buf, 1000);
 	if (is("large body"))
@@ -138,9 +141,12 @@ __attribute__((export_name("handle_response"))) void handle_response(u32 ctx, u3
 		for (int n = 2; n >= 0; n--, s /= 10) status[n] = '0' + s % 10;
 		set_header_value(response, S("X-Status"), status, 3);
 		set_header_value(response, S("X-Next"), S("changed"));
-		set_header_value(response_trailers, S("X-Trailer"), S("guest's"));
-		u32 n = (u32)get_header_names(response_trailers, buf, sizeof buf);
-		add_header_value(response, S("X-Trailers"), buf, n - 1);
+		u32 n;
+		if (is("see")) {
+			set_header_value(response_trailers, S("X-Trailer"), S("guest's"));
+			n = (u32)get_header_names(response_trailers, buf, sizeof buf);
+			add_header_value(response, S("X-Trailers"), buf, n - 1);
+		}
 		n = body(response);
 		for (u32 at = 0; at < n; at++)
 			if (buf[at] >= 'a' && buf[at] <= 'z') buf[at] -= 32;
