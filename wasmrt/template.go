@@ -81,9 +81,10 @@ func (i *Instance) copyable() error {
 		if len(i.attached) > 0 {
 			return cannotCopy("the host keeps something for it")
 		}
-		for name := range i.kernels {
-			return cannotCopy("the host module %s keeps a memory for it", printable(name))
+		pristine, name, err := i.pristine()
+		if err == nil && !pristine {
+			err = cannotCopy("the host module %s keeps something for it", printable(name))
 		}
-		return nil
+		return err
 	})
 }
