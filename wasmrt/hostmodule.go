@@ -2,11 +2,13 @@ package wasmrt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
 
 	"dhow.dev/dhow/wasmrt/meter"
 )
@@ -87,15 +89,29 @@ func (c Caller) Instance() *Instance { return c.instance }
 // Memory is the guest's memory.
 func (c Caller) Memory() Memory { return Memory{memoryOf(c.module)} }
 
-// Call calls an exported function of the guest from inside a host function.
-// When it fails, so must the host function: by Caller.Fail, or by returning
-// soon, as the guest is at its end.
+// Call calls an exported function of the guest from inside a host function, with
+// that one's context. The error is a trap's, after which the guest's state is
+// what it was then: Fail is the safe answer. If the guest exits or is stopped,
+// Call does not return.
 func (c Caller) Call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
-	f := c.module.ExportedFunction(name)
-	if f == nil {
-		return nil, c.instance.noExport(name)
+	i := c.instance
+	module := i.module
+	if module == nil { // the guest is being instantiated
+		module = c.module
 	}
-	return f.Call(ctx, args...)
+	f := module.ExportedFunction(name)
+	if f == nil || reserved(name) {
+		return nil, i.noExport(name)
+	}
+	// A trap would leave there what means nothing.
+	if i.depth != nil {
+		defer i.depth.Set(i.depth.Get())
+	}
+	results, err := f.Call(ctx, args...)
+	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
+		panic(exit) // the guest is at its end
+	}
+	return results, err
 }
 
 // Exit ends the guest on the spot as if it had called proc_exit. It does not
@@ -184,7 +200,9 @@ func (e *Engine) Provide(m HostModule) error {
 func (f HostFunction) adapt() api.GoModuleFunction {
 	if !f.Blocks {
 		return api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {
-			f.Call(ctx, Caller{instanceOf(ctx), mod}, stack)
+			i := instanceOf(ctx)
+			f.Call(ctx, Caller{i, mod}, stack)
+			i.returned()
 		})
 	}
 	return api.GoModuleFunc(func(ctx context.Context, mod api.Module, stack []uint64) {

@@ -180,7 +180,7 @@ func (i *Instance) take() error {
 	switch {
 	case i.state.CompareAndSwap(idle, busy):
 		return nil
-	case i.state.Load() == ended || i.stopping.Load():
+	case i.state.Load() == ended:
 		<-i.done
 		return &ExitError{Exit: i.exit}
 	}
@@ -188,6 +188,7 @@ func (i *Instance) take() error {
 }
 
 func (i *Instance) give() {
+	i.current = nil // it holds the caller's context
 	i.state.Store(idle)
 	i.reap()
 }

@@ -67,11 +67,16 @@ func newInstance(c *code, config Config) *Instance {
 }
 
 // load instantiates the module, which is work like any other.
-func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) error {
+func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) (err error) {
 	if !i.enter(call) {
 		return call.Err()
 	}
 	defer i.leave()
+	defer func() {
+		if r := recover(); r != nil { // what wazero is given comes from outside
+			err = failf(ReasonBroken, "the module cannot be started: %v", r)
+		}
+	}()
 	ctx, err := i.addKernels(call, i.code.compiled, limit)
 	if err != nil {
 		return err

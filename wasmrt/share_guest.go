@@ -16,9 +16,11 @@ const (
 	// sliceTime is how long a guest computes before it asks for more fuel.
 	sliceTime = 100 * time.Microsecond
 	// Fuel of a slice: the first, the least and the most.
-	firstSlice = 200_000
-	leastSlice = 10_000
+	firstSlice = 50_000
+	leastSlice = 1000
 	mostSlice  = 20_000_000
+	// sliceOver is how long a slice may last because of host functions.
+	sliceOver = 10 * sliceTime
 )
 
 // compute is a guest's time on the CPU. Only the goroutine of its call changes
@@ -165,6 +167,19 @@ func (i *Instance) refill(ctx context.Context, remaining int64) int64 {
 	}
 	i.refilling = false
 	return remaining + next
+}
+
+// returned is called when a host function is about to return to the guest. If
+// such functions have used up the time of the slice, it takes the fuel that is left of
+// it, so that the guest asks for more at once.
+func (i *Instance) returned() {
+	if i.fuel == nil || i.engine.monotonic()-time.Duration(i.since.Load()) < sliceOver {
+		return
+	}
+	if left := int64(i.fuel.Get()); left > 0 { //nolint:gosec // an i64
+		i.granted -= left
+		i.fuel.Set(0)
+	}
 }
 
 // note keeps what the guest has used.

@@ -64,6 +64,7 @@ func (f wasiFunction) types() []api.ValueType {
 func (f wasiFunction) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	i := instanceOf(ctx)
 	stack[0] = uint64(f.call(wasiCall{ctx: ctx, instance: i, files: i.files, memory: mod.Memory(), stack: stack}))
+	i.returned()
 }
 
 func wasiFunctions() []wasiFunction {
