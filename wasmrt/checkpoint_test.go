@@ -253,3 +253,26 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Errorf("%d instances are left of attempts that failed", n-running)
 	}
 }
+
+// FuzzRestore: whatever bytes there are, they are restored or refused, and a
+// guest that was restored can be called.
+func FuzzRestore(f *testing.F) {
+	e := newEngine(f, wasmrt.Options{CacheDir: wasmtest.CodeDir(f)})
+	m := reactor(f, e, states+".c")
+	i := newInstance(f, m)
+	whole := checkpoint(f, i)
+	f.Add(whole)
+	f.Add(whole[:200])
+	f.Fuzz(func(t *testing.T, saved []byte) {
+		c := wasmrt.Config{Limits: wasmrt.Limits{Memory: 16 << 20, Timeout: time.Second}}
+		r, err := m.Restore(context.Background(), bytes.NewReader(saved), c)
+		if err != nil {
+			if reason(err) == "" {
+				t.Fatalf("an error of another kind: %v", err)
+			}
+			return
+		}
+		_, _ = r.Call(context.Background(), "add", 1)
+		_ = r.Close()
+	})
+}

@@ -30,7 +30,7 @@ EXPORT("random") int64_t random_(void) {
 }
 EXPORT("dhow_reseed") void reseed(uint64_t seed) { state = seed | 1; }
 EXPORT("grow") int64_t grow(int64_t n) {
-	char *b = malloc((size_t)n);
+	char *volatile b = malloc((size_t)n);
 	if (!b) return 0;
 	memset(b, 1, (size_t)n);
 	return n;
