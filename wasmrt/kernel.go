@@ -76,14 +76,20 @@ func (k *Kernel) Grow(pages uint32) bool {
 	return ok
 }
 
-// SetGlobal sets an exported mutable global. It panics if there is none, as
-// kernels are a part of the program.
-func (k *Kernel) SetGlobal(name string, value uint64) {
+// Global is a kernel's exported mutable global.
+type Global struct{ g api.MutableGlobal }
+
+// Set changes it.
+func (g Global) Set(value uint64) { g.g.Set(value) }
+
+// Global finds a global. It panics if there is none, as kernels are a part of
+// the program.
+func (k *Kernel) Global(name string) Global {
 	g, ok := k.module.ExportedGlobal(name).(api.MutableGlobal)
 	if !ok {
 		panic(fmt.Sprintf("the kernel has no mutable global %q", name))
 	}
-	g.Set(value)
+	return Global{g}
 }
 
 // compileKernel compiles a host module's kernel, and returns all that guests

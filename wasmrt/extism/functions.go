@@ -58,6 +58,7 @@ func memoryBytes(k call) { k.stack[0] = k.memory.Size() }
 func reset(k call) {
 	command := k.command
 	k.clear(k.memory, k.host.c.MaxMemory)
+	k.setInput(0, 0)
 	k.command = command
 }
 

@@ -14,10 +14,11 @@ type session struct {
 	busy   atomic.Bool
 	arena  arena
 
-	input    uint64
-	inputLen uint64
-	output   uint64
-	outLen   uint64
+	at, length, eights wasmrt.Global // what the kernel knows of the input
+
+	input  uint64 // where it is
+	output uint64
+	outLen uint64
 	// taken is the output, when it was taken at once: a command is gone when
 	// its call has returned.
 	taken   []byte
@@ -36,7 +37,7 @@ func sessionOf(i *wasmrt.Instance) *session {
 		return nil
 	}
 	return k.Attached(func() any {
-		s := &session{kernel: k}
+		s := &session{kernel: k, at: k.Global("input"), length: k.Global("length of input"), eights: k.Global("eights of input")}
 		s.arena.reset(pageSize, pageSize) // until a call says more
 		return s
 	}).(*session)
@@ -99,14 +100,14 @@ func (s *session) clear(m wasmrt.Memory, most uint64) {
 	s.output, s.outLen, s.taken, s.command = 0, 0, nil, false
 	s.err, s.message = 0, nil
 	s.status, s.headers = 0, nil
-	s.setInput(0, 0)
 }
 
+// setInput tells the kernel where the input is.
 func (s *session) setInput(at, length uint64) {
-	s.input, s.inputLen = at, length
-	s.kernel.SetGlobal("input", at)
-	s.kernel.SetGlobal("length of input", length)
-	s.kernel.SetGlobal("eights of input", max(length, 7)-7)
+	s.input = at
+	s.at.Set(at)
+	s.length.Set(length)
+	s.eights.Set(max(length, 7) - 7)
 }
 
 // put copies bytes into a new block; no bytes are at 0.

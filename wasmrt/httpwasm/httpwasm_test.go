@@ -191,6 +191,9 @@ func TestResponseIsBounded(t *testing.T) {
 	if a := ask(t, url, "see", ""); a.StatusCode != 502 {
 		t.Errorf("an answer of 15 bytes where 14 are kept: %d %q", a.StatusCode, a.body)
 	}
+	if a := ask(t, url, "rescue", ""); a.StatusCode != 599 || a.body != "sorry" {
+		t.Errorf("the same, and the guest has another: %d %q", a.StatusCode, a.body)
+	}
 	if a := ask(t, url, "pass", ""); a.StatusCode != 202 || a.body != "the next's body" {
 		t.Errorf("an answer that is not kept: %d %q", a.StatusCode, a.body)
 	}

@@ -102,6 +102,7 @@ __attribute__((export_name("handle_request"))) u64 handle_request(void) {
 		set_header_value(request, S("X-Body"), buf, n);
 	}
 	if (is("replace") || is("see")) enable_features(buffer_response | trailers);
+	if (is("rescue")) enable_features(buffer_response);
 	if (is("trap")) __builtin_trap();
 	if (is("spin"))
 		for (volatile int n = 0;; n++) {}
@@ -155,6 +156,10 @@ __attribute__((export_name("handle_response"))) void handle_response(u32 ctx, u3
 			write_body(response, S(">"));
 			write_body(response, buf, n);
 		}
+	}
+	if (is("rescue") && is_error) {
+		set_status_code(599);
+		write_body(response, S("sorry"));
 	}
 	if (is("peek later")) {
 		u32 n = body(request);
