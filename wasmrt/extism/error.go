@@ -54,6 +54,8 @@ func outcome(results []uint64, err error, message *string) error {
 		f.Code, f.Ended = int32(ended.Exit.Code), ended //nolint:gosec // as the guest gave it
 	case err != nil:
 		return err
+	case len(results) > 1:
+		return &wasmrt.Error{Reason: wasmrt.ReasonBadCall, Message: "a plugin's function has one result at the most"}
 	case len(results) == 1:
 		f.Code = int32(results[0]) //nolint:gosec // an i32
 	}

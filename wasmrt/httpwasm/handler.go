@@ -15,6 +15,8 @@ type Guests interface {
 	Do(ctx context.Context, f func(context.Context, *wasmrt.Instance) error) error
 }
 
+var errSignature = errors.New("handle_request gives no result: see Check")
+
 type handler struct {
 	host   *Host
 	guests Guests
@@ -49,6 +51,9 @@ func (h *handler) serve(ctx context.Context, i *wasmrt.Instance, x *exchange) (p
 	results, err := x.call(ctx, i, "handle_request")
 	if err != nil {
 		return nil, err
+	}
+	if len(results) != 1 {
+		return nil, errSignature
 	}
 	ctxNext := results[0]
 	if uint32(ctxNext) == 0 { //nolint:gosec // the lower half
@@ -89,9 +94,16 @@ func (x *exchange) refuse(err error) {
 		x.answer.fail(http.StatusGatewayTimeout, fmt.Sprintf("the module did not answer within %v", x.host.c.Timeout))
 	case ended:
 		x.answer.fail(http.StatusBadGateway, "the module failed: "+exit.Exit.Reason)
+	case isError(err, wasmrt.ReasonNoExport), isError(err, wasmrt.ReasonBadCall), errors.Is(err, errSignature):
+		x.answer.fail(http.StatusBadGateway, "the module is no http-wasm middleware")
 	default:
 		x.answer.fail(http.StatusServiceUnavailable, "no instance of the module is free")
 	}
+}
+
+func isError(err error, reason string) bool {
+	e, ok := errors.AsType[*wasmrt.Error](err)
+	return ok && e.Reason == reason
 }
 
 // fail answers with an error of ours instead, or cuts the connection when the

@@ -386,3 +386,35 @@ func BenchmarkMiddleware(b *testing.B) {
 		handler.ServeHTTP(w, r)
 	}
 }
+
+func TestCheck(t *testing.T) {
+	const i, l = wasmrt.I32, wasmrt.I64
+	types := func(t ...wasmrt.ValueType) []wasmrt.ValueType { return t }
+	request := wasmrt.Export{Name: "handle_request", Results: types(l)}
+	response := wasmrt.Export{Name: "handle_response", Params: types(i, i)}
+	for want, exports := range map[string][]wasmrt.Export{
+		"": {request, response, {Name: "other"}},
+		"the module exports no function handle_request() -> i64, as http-wasm middleware does":        {response},
+		"the module exports no function handle_response(i32, i32), as http-wasm middleware does":      {request},
+		"the module exports handle_request(), and http-wasm wants handle_request() -> i64":            {{Name: "handle_request"}, response},
+		"the module exports handle_response(i32, i64), and http-wasm wants handle_response(i32, i32)": {request, {Name: "handle_response", Params: types(i, l)}},
+	} {
+		err := httpwasm.Check(exports)
+		if err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// A guest with other functions than it should have gets no request through.
+func TestNoMiddleware(t *testing.T) {
+	h := httpwasm.New(httpwasm.Config{})
+	for _, source := range []string{"nothing.c", "other.c"} {
+		s := &seen{}
+		w := httptest.NewRecorder()
+		h.Handler(pool(t, module(t, source), h), next(s)).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		if w.Code != http.StatusBadGateway || !strings.Contains(w.Body.String(), "no http-wasm middleware") || s.calls != 0 {
+			t.Errorf("%s: %d %q", source, w.Code, w.Body)
+		}
+	}
+}

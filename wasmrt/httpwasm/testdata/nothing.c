@@ -1,0 +1,2 @@
+// No middleware: it exports nothing.
+void nothing(void) {}
