@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the tests need and this machine lacks: compilers for guests
-# written in C and Rust; or the packages named as arguments.
+# written in C, Rust and the text format; or the packages named as arguments.
 set -euo pipefail
 packages=("$@")
-[ $# -gt 0 ] || packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 rustc libstd-rust-dev-wasm32)
+[ $# -gt 0 ] || packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 rustc libstd-rust-dev-wasm32 wabt)
 missing=()
 for p in "${packages[@]}"; do
 	dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")

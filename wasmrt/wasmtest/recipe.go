@@ -16,7 +16,8 @@ import (
 
 // Recipe is how a guest is built.
 type Recipe struct {
-	// Source is a file (.go, .c, .rs) or a directory with a Go main package.
+	// Source is a file (.go, .c, .rs, .wat) or a directory with a Go main
+	// package.
 	Source string
 	// Reactor makes a module without a main function.
 	Reactor bool
@@ -73,6 +74,8 @@ func (r Recipe) command() (argv, env []string) {
 		if r.Reactor {
 			argv = append(argv, "--crate-type=cdylib")
 		}
+	case ".wat":
+		argv = []string{"wat2wasm", "--enable-tail-call", "--enable-extended-const"}
 	default:
 		argv, env = []string{"go", "build", "-trimpath", "-ldflags=-s -w"}, []string{"GOOS=wasip1", "GOARCH=wasm"}
 		if r.Reactor {

@@ -27,7 +27,7 @@ func Bytes(tb testing.TB, source string) []byte {
 	return b
 }
 
-// Build compiles a source file (.go, .c, .rs) or a directory with a Go main
+// Build compiles a source file (.go, .c, .rs, .wat) or a directory with a Go main
 // package to a module, once for each version of the source and the compiler.
 func Build(tb testing.TB, source string) string {
 	tb.Helper()

@@ -1,0 +1,5 @@
+(module (memory (export "memory") 1)
+  (type $t (func (param i32)))
+  (table funcref (elem $f))
+  (func $f)
+  (func (export "_start") (call_indirect (type $t) (i32.const 0) (i32.const 0))))
