@@ -284,6 +284,7 @@ func reason(err error) string {
 	}
 	return ""
 }
+
 func TestFileLimitIsNoticed(t *testing.T) {
 	m := filesGuest(t)
 	var notices []wasmrt.Notice

@@ -3,6 +3,7 @@
 package wasmrt
 
 import (
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -69,17 +70,15 @@ func (s *conn) transfer(c wasiCall, event byte, do func(fd int) (int, error)) (i
 		if cerr := s.raw.Control(func(fd uintptr) { n, err = do(int(fd)) }); cerr != nil { //nolint:gosec // a descriptor
 			return 0, errnoOfSocket(cerr)
 		}
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return n, success
-		case unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
-		case unix.EAGAIN:
-			if s.nonblock {
-				return 0, errnoAgain
-			}
-		default:
+		case !errors.Is(err, unix.EAGAIN):
 			return 0, errnoOfSocket(err)
+		case s.nonblock:
+			return 0, errnoAgain
 		}
 		for !s.ready(event) {
 			c.wait()
@@ -130,7 +129,7 @@ func pollNow(fd uintptr, mask int16) bool {
 	p := []unix.PollFd{{Fd: int32(fd), Events: mask}} //nolint:gosec // a descriptor
 	for {
 		n, err := unix.Poll(p, 0)
-		if err != unix.EINTR { //nolint:errorlint // a bare number
+		if !errors.Is(err, unix.EINTR) {
 			return n > 0 || err != nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/tetratelabs/wazero"
@@ -111,7 +112,7 @@ func wasiFunctions() []wasiFunction {
 
 // wasiCall is one call of the guest's.
 type wasiCall struct {
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // it lives as long as the call
 	instance *Instance
 	files    *files
 	memory   api.Memory
@@ -154,11 +155,8 @@ func (c wasiCall) path(n int) (string, errno) {
 		return "", errnoNoent
 	case !utf8.Valid(b):
 		return "", errnoIlseq
-	}
-	for _, b := range b {
-		if b == 0 {
-			return "", errnoInval
-		}
+	case slices.Contains(b, 0):
+		return "", errnoInval
 	}
 	return string(b), success
 }

@@ -91,7 +91,7 @@ type guest struct {
 
 // call is one call of a guest's.
 type call struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // it lives as long as the call
 	memory wasmrt.Memory
 	stack  []uint64 // the parameters
 	policy *Policy

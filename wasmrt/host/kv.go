@@ -8,12 +8,12 @@ import (
 // maxListed is how many keys kv_list returns at most.
 const maxListed = 1024
 
-// store is the policy's, and the key that two parameters say.
-func (c call) store(n int) (Store, string, error) {
+// store is the policy's, and the key that the first two parameters say.
+func (c call) store() (Store, string, error) {
 	if c.policy.Store == nil {
 		return nil, "", errNoStore
 	}
-	key, err := c.text(n, maxName)
+	key, err := c.text(0, maxName)
 	if err != nil {
 		return nil, "", err
 	}
@@ -26,7 +26,7 @@ func (c call) store(n int) (Store, string, error) {
 var errNoStore = fmt.Errorf("%w: this guest has no store", ErrDenied)
 
 func kvGet(c call) (int, error) {
-	s, key, err := c.store(0)
+	s, key, err := c.store()
 	if err != nil {
 		return 0, err
 	}
@@ -38,7 +38,7 @@ func kvGet(c call) (int, error) {
 }
 
 func kvSet(c call) (int, error) {
-	s, key, err := c.store(0)
+	s, key, err := c.store()
 	if err != nil {
 		return 0, err
 	}
@@ -50,7 +50,7 @@ func kvSet(c call) (int, error) {
 }
 
 func kvDelete(c call) (int, error) {
-	s, key, err := c.store(0)
+	s, key, err := c.store()
 	if err != nil {
 		return 0, err
 	}
@@ -59,7 +59,7 @@ func kvDelete(c call) (int, error) {
 
 // kvAdd stores the sum where the last parameter says.
 func kvAdd(c call) (int, error) {
-	s, key, err := c.store(0)
+	s, key, err := c.store()
 	if err != nil {
 		return 0, err
 	}
