@@ -39,7 +39,11 @@ func (c *command) stop(ctx context.Context, _ time.Duration) error {
 }
 
 func (c *command) stats() runtime.Stats {
-	u := c.instance.Usage()
+	return stats(c.instance.Usage())
+}
+
+// stats are usage in the runtime's words, but for calls.
+func stats(u wasmrt.Usage) runtime.Stats {
 	return runtime.Stats{CPU: u.CPU, Memory: u.Memory, PeakMemory: u.PeakMemory, Fuel: u.Fuel, Throttled: u.Throttled}
 }
 

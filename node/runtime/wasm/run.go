@@ -35,6 +35,7 @@ type run struct {
 	// From its start, for the guests' use.
 	stdout, stderr io.Writer // of the task, fit for several
 	policy         host.Policy
+	release        func() // what the policy holds
 }
 
 // guest is what runs: a command, a service, or what is called.
@@ -60,9 +61,14 @@ func (t *run) start(ctx context.Context, task *runtime.Task) (runtime.Started, e
 	case gone:
 		return runtime.Started{}, fmt.Errorf("task %s of %s was removed", task.ID.Task, task.Name)
 	}
+	var err error
+	if t.policy, t.release, err = t.grant(); err != nil {
+		return runtime.Started{}, err
+	}
 	// The guest's own code may run now, and take its time.
 	g, started, err := t.begin(ctx)
 	if err != nil {
+		t.release()
 		return runtime.Started{}, err
 	}
 	t.mu.Lock()
@@ -106,6 +112,8 @@ func (t *run) callee(ctx context.Context, k dhowv1.Trigger, c wasmrt.Config) (ca
 		return newHandler(ctx, t, c)
 	case dhowv1.Trigger_TRIGGER_CALL:
 		return newExports(ctx, t, c)
+	case dhowv1.Trigger_TRIGGER_EXTISM:
+		return newPlugin(ctx, t, c)
 	default:
 		return newCommands(t, c), nil
 	}
@@ -120,13 +128,14 @@ func (t *run) log(l host.Level, message string) {
 }
 
 // with adds what the guest's host functions may do to a context.
-func (t *run) with(ctx context.Context) context.Context { return ctx }
+func (t *run) with(ctx context.Context) context.Context { return host.With(ctx, t.policy) }
 
 // end notes how the run ended; only the first call counts.
 func (t *run) end(e runtime.Exit) {
 	t.once.Do(func() {
 		e.At = t.r.c.Now()
 		t.exit = e
+		t.release()
 		t.free()
 		close(t.done)
 	})

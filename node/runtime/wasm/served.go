@@ -40,6 +40,7 @@ type served struct {
 	cancel context.CancelFunc // interrupts them
 
 	calls, failed atomic.Uint64
+	flying        atomic.Int64
 
 	stopping sync.Once
 	mu       sync.Mutex
@@ -91,6 +92,8 @@ func (s *served) call(ctx context.Context, c runtime.Call) (runtime.CallResult, 
 		return runtime.CallResult{}, notRunning()
 	}
 	defer s.inside.Done()
+	s.flying.Add(1)
+	defer s.flying.Add(-1)
 	mine, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.base, cancel)()
@@ -103,7 +106,7 @@ func (s *served) call(ctx context.Context, c runtime.Call) (runtime.CallResult, 
 		err = notRunning()
 	}
 	if e, ok := errors.AsType[*runtime.Error](err); !ok || !refused(e) {
-		s.count(err == nil)
+		s.count(err == nil && got.Status < http.StatusInternalServerError)
 	}
 	return got, err
 }
@@ -133,6 +136,12 @@ func (s *served) enter() bool {
 		s.inside.Add(1)
 	}
 	return !s.ending
+}
+
+func (s *served) closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
 }
 
 // shut returns when no call is in flight, and none will be.

@@ -39,13 +39,18 @@ type Config struct {
 	Artifacts Artifacts
 	// Dir keeps machine code. Empty: none is kept.
 	Dir string
-	// Engine is shared by several runtimes of one process; nil makes one of
-	// its own from Dir.
+	// Engine is shared by several runtimes of one process, and was made with
+	// HostModules; nil makes one of its own from Dir.
 	Engine *wasmrt.Engine
 	// Directories that guests may mount, by name. Default none.
 	Directories map[string]Directory
-	Logger      *slog.Logger
-	Now         func() time.Time // default time.Now
+	// StoreDir keeps guests' key-value stores. Empty: none can have one.
+	StoreDir string
+	// PrivateNetworks, such as "10.0.0.0/8", are those that hosts on a guest's
+	// allow-list may be in by their names.
+	PrivateNetworks []string
+	Logger          *slog.Logger
+	Now             func() time.Time // default time.Now
 }
 
 // Runtime runs wasm tasks in this process.
@@ -55,11 +60,16 @@ type Runtime struct {
 	ctx    context.Context //nolint:containedctx // of all runs, which outlive the verbs that start them
 	cancel context.CancelFunc
 
+	stores stores
+
 	mu   sync.Mutex
 	runs map[runtime.ID]*run
 }
 
-var _ runtime.Runtime = (*Runtime)(nil)
+var (
+	_ runtime.Runtime = (*Runtime)(nil)
+	_ runtime.Caller  = (*Runtime)(nil)
+)
 
 // New makes a Runtime. Close it. The context is only its values: runs go on
 // until Close.
@@ -71,9 +81,10 @@ func New(ctx context.Context, c Config) (*Runtime, error) {
 		c.Now = time.Now //nolint:forbidigo // the default
 	}
 	r := &Runtime{c: c, engine: c.Engine, runs: map[runtime.ID]*run{}}
+	r.stores = stores{dir: c.StoreDir, all: map[string]*store{}}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if r.engine == nil {
-		engine, err := wasmrt.NewEngine(r.ctx, wasmrt.Options{CacheDir: c.Dir, Now: c.Now})
+		engine, err := wasmrt.NewEngine(r.ctx, wasmrt.Options{CacheDir: c.Dir, Now: c.Now, Host: HostModules()})
 		if err != nil {
 			r.cancel()
 			return nil, fmt.Errorf("the wasm runtime: %w", err)
@@ -244,9 +255,7 @@ func (r *Runtime) List(context.Context) ([]runtime.Status, error) {
 	return all, nil
 }
 
-// Stats tells what a run uses: its memory now and, as its CPU time, the time
-// spent in guest calls without sleeps and waiting for input. That is an upper
-// bound: waiting for a core and for those who take its output counts.
+// Stats tells what a run uses, all its guests together.
 func (r *Runtime) Stats(_ context.Context, id runtime.ID) (runtime.Stats, error) {
 	t := r.find(id)
 	if t == nil {

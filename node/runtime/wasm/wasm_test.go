@@ -64,7 +64,7 @@ func command(digest string, args ...string) *dhowv1.Task {
 
 func newRuntime(tb testing.TB, a *shelf) *wasm.Runtime {
 	tb.Helper()
-	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: wasmtest.CodeDir(tb)})
+	r, err := wasm.New(tb.Context(), wasm.Config{Artifacts: a, Dir: wasmtest.CodeDir(tb), StoreDir: tb.TempDir()})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -82,6 +82,7 @@ func TestConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			brokenDigest := a.add(t, broken)
+			plugin := a.add(t, reactor(t, "plugin.c"))
 			runtimetest.Run(t, runtimetest.Harness{
 				New: func(t *testing.T, _ string) runtime.Runtime { return newRuntime(t, a) },
 				Close: func(t *testing.T, r runtime.Runtime) {
@@ -104,6 +105,8 @@ func TestConformance(t *testing.T) {
 						return command(probe, "lines", strconv.Itoa(runtimetest.Lines))
 					case runtimetest.Broken:
 						return command(brokenDigest)
+					case runtimetest.Functions:
+						return function(plugin)
 					case runtimetest.Stubborn: // no guest withstands an interrupt
 					}
 					return nil

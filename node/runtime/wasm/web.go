@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sync/atomic"
-	"time"
 
 	"dhow.dev/dhow/node/runtime"
 	"dhow.dev/dhow/wasmrt"
@@ -26,17 +24,16 @@ func (w web) functions() []runtime.Function { return []runtime.Function{{Name: "
 // cgi is a guest that is run once for each request.
 type cgi struct {
 	web
-	cgi  *wasmrt.CGI
-	busy atomic.Int64 // nanoseconds in guests of requests that ended
+	cgi *wasmrt.CGI
 }
 
 func newCGI(t *run, c wasmrt.Config) *cgi {
 	g := &cgi{}
-	pool := poolConfig(t.task.Spec.GetWasm())
+	pool, own := poolConfig(t.task.Spec.GetWasm()), c.Limits
+	own.Timeout = 0 // CGI has its own
 	g.cgi = wasmrt.NewCGI(t.module, wasmrt.CGIConfig{
-		Args: c.Args, Env: c.Env, Stderr: c.Stderr, MemoryLimit: c.Limits.Memory,
-		Timeout: c.Limits.Timeout, MaxConcurrent: pool.Max, MaxQueue: pool.Queue,
-		Observe: func(_ wasmrt.Exit, busy time.Duration) { g.busy.Add(int64(busy)) },
+		Args: c.Args, Env: c.Env, Stderr: c.Stderr, Limits: own, Mounts: c.Mounts, Notify: c.Notify,
+		Timeout: c.Limits.Timeout, MaxConcurrent: pool.Max, MaxQueue: pool.Queue, Now: t.r.c.Now,
 	})
 	g.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.cgi.ServeHTTP(w, r.WithContext(t.with(r.Context())))
@@ -45,7 +42,7 @@ func newCGI(t *run, c wasmrt.Config) *cgi {
 }
 
 func (g *cgi) usage() runtime.Stats {
-	return runtime.Stats{CPU: time.Duration(g.busy.Load()), Memory: g.cgi.Memory()}
+	return stats(g.cgi.Usage())
 }
 
 func (g *cgi) close() {}
