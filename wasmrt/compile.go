@@ -233,7 +233,7 @@ func (e *Engine) build(ctx context.Context, digest string, wasm []byte) (*code, 
 		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the module's data", Err: err}
 	}
 	c.image = c.shape.image
-	if wasm, err = e.meter(c.shape.wasm); err != nil {
+	if wasm, err = e.meter(boundTables(c.shape.wasm)); err != nil {
 		c.image.close()
 		return nil, err
 	}

@@ -95,6 +95,10 @@ func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) (e
 	}
 	i.fuel, _ = i.module.ExportedGlobal(meter.ExportFuel).(api.MutableGlobal)
 	i.depth, _ = i.module.ExportedGlobal(meter.ExportDepth).(api.MutableGlobal)
+	if left, ok := i.module.ExportedGlobal(tablesLeft).(api.MutableGlobal); ok {
+		left.Set(uint64(i.limits.Tables) - i.code.tables)
+		i.refused = i.module.ExportedGlobal(tablesRefused)
+	}
 	return o.adopt(i.module, i.code.shape)
 }
 

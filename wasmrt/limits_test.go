@@ -170,6 +170,42 @@ func TestTablesNeededAtTheStart(t *testing.T) {
 	}
 }
 
+// TestTableGrowth: it fails beyond the limit as the specification says, the
+// guest goes on, and the owner is told once.
+func TestTableGrowth(t *testing.T) {
+	modes(t, func(t *testing.T, o wasmrt.Options) {
+		var told notices
+		i := instance(t, limited(t, o), wasmrt.Config{Limits: wasmrt.Limits{Tables: 10}, Notify: told.add})
+		for _, c := range []struct{ more, want uint64 }{
+			{4, 1}, {5, 5}, {0, 10}, {1, math.MaxUint32}, {math.MaxUint32, math.MaxUint32}, {0, 10},
+		} {
+			if got, err := i.Call(t.Context(), "grow_table", c.more); err != nil || got[0] != c.want {
+				t.Errorf("growing by %d: %v, %v", c.more, got, err)
+			}
+		}
+		if got, err := i.Call(t.Context(), "grow_refs", 1); err != nil || got[0] != math.MaxUint32 {
+			t.Errorf("another table: %v, %v", got, err)
+		}
+		told.once(t, wasmrt.NoticeTableLimit)
+		i = instance(t, limited(t, o), wasmrt.Config{Limits: wasmrt.Limits{Tables: 10}})
+		for _, c := range []struct {
+			name string
+			more uint64
+			want uint64
+		}{{"grow_refs", 7, 0}, {"grow_table", 3, math.MaxUint32}, {"grow_table", 2, 1}, {"grow_refs", 1, math.MaxUint32}, {"grow_refs", 0, 7}} {
+			if got, err := i.Call(t.Context(), c.name, c.more); err != nil || got[0] != c.want {
+				t.Errorf("%s by %d: %v, %v", c.name, c.more, got, err)
+			}
+		}
+		i = instance(t, limited(t, o), wasmrt.Config{})
+		for _, c := range []struct{ more, want uint64 }{{1<<20 - 1, 1}, {1, math.MaxUint32}} {
+			if got, err := i.Call(t.Context(), "grow_table", c.more); err != nil || got[0] != c.want {
+				t.Errorf("growing by %d: %v, %v", c.more, got, err)
+			}
+		}
+	})
+}
+
 // TestPause: a paused guest uses no CPU, a resumed one goes on where it was,
 // and one can be stopped while paused.
 func TestPause(t *testing.T) {

@@ -3,6 +3,7 @@ package wasmrt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type compute struct {
 	rate  uint32 // that the quota has now
 	fuel  api.MutableGlobal
 	depth api.MutableGlobal
+	// refused is whether a table could not grow; nil if none can.
+	refused api.Global
 
 	limit   int64         // fuel; 0: none
 	granted int64         // fuel, since the guest's beginning
@@ -145,6 +148,7 @@ func (i *Instance) refill(ctx context.Context, remaining int64) int64 {
 	c := callOf(ctx)
 	i.refilling = true
 	i.note(remaining)
+	i.noticeTables()
 	now := i.engine.monotonic()
 	if i.interruptedAt(c, now) {
 		i.interrupt(c)
@@ -215,6 +219,12 @@ func (i *Instance) overflow() {
 	i.die(Exit{Code: StackCode, Reason: StackReason, Message: "its calls are too deep"}, nil)
 }
 
+func (i *Instance) noticeTables() {
+	if i.refused != nil && i.refused.Get() != 0 {
+		i.notify(NoticeTableLimit, fmt.Sprintf("it asked for more than its limit of %d elements of tables", i.limits.Tables))
+	}
+}
+
 // interrupted tells whether the guest is to end.
 func (i *Instance) interrupted(c *callContext) bool {
 	return i.interruptedAt(c, i.engine.monotonic())
@@ -235,9 +245,10 @@ func (i *Instance) interruption(c *callContext) Exit {
 	return Exit{Code: StoppedCode, Reason: StoppedReason, Message: "it was stopped"}
 }
 
-// settle notes what the guest has used when a call has ended, as its global
-// says. A trap may leave there what was before the last slice.
+// settle notes what the guest has used when a call has ended, as its globals
+// say. A trap may leave there what was before the last slice.
 func (i *Instance) settle() {
+	i.noticeTables()
 	if i.fuel != nil && !i.refilling {
 		used := i.granted - int64(i.fuel.Get()) //nolint:gosec // an i64
 		i.note(i.granted - min(max(used, i.noted), i.granted+mostSlice))

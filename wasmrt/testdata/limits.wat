@@ -5,6 +5,7 @@
   (import "test" "twice" (func $twice (param i64) (result i64)))
   (memory (export "memory") 1)
   (table $table 1 funcref)
+  (table $refs 0 externref)
   (global $state (mut i64) (i64.const 0))
   (func (export "add") (param i64 i64) (result i64) (i64.add (local.get 0) (local.get 1)))
   (func (export "two") (result i32 f64) (i32.const 7) (f64.const 2.5))
@@ -31,6 +32,7 @@
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.mul (memory.size) (i32.const 65536))))
   (func (export "grow_table") (param i32) (result i32) (table.grow $table (ref.null func) (local.get 0)))
+  (func (export "grow_refs") (param i32) (result i32) (table.grow $refs (ref.null extern) (local.get 0)))
   ;; Without a loop, and without an end in a lifetime.
   (func (export "explode") (call $f60))
   (func $f0)
