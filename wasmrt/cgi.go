@@ -17,11 +17,9 @@ type CGIConfig struct {
 	Args   []string  // argv; the first is the program's name
 	Env    []string  // "NAME=value", beside RFC 3875's variables
 	Stderr io.Writer // the guests', so it must be safe for many writers; nil discards it
-	// MemoryLimit is Limits.Memory, where that is 0.
-	MemoryLimit uint64
-	Limits      Limits // of one run
-	Mounts      []Mount
-	Notify      func(Notice) // as in Config, from many goroutines
+	Limits Limits    // of one run
+	Mounts []Mount
+	Notify func(Notice) // as in Config, from many goroutines
 	// Timeout of one run, its time in the queue not counted. Default 30 s.
 	Timeout time.Duration
 	// MaxBody bounds a request's body. Default 8 MiB. A body of unknown
@@ -81,9 +79,6 @@ func NewCGI(m *Module, c CGIConfig) *CGI {
 	}
 	if len(c.Args) == 0 {
 		c.Args = []string{"cgi"}
-	}
-	if c.Limits.Memory == 0 {
-		c.Limits.Memory = c.MemoryLimit
 	}
 	return &CGI{module: m, c: c, slots: make(chan struct{}, c.MaxConcurrent), live: map[*Instance]struct{}{}}
 }

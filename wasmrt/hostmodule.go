@@ -182,15 +182,15 @@ func (e *Engine) Provide(m HostModule) error {
 	if err != nil {
 		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
 	}
-	if _, err := e.runtime.InstantiateModule(ctx, c, wazero.NewModuleConfig().WithName(m.Name)); err != nil {
-		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
-	}
 	functions := c.ExportedFunctions()
 	var kernel *kernelCode
 	if m.Kernel != nil {
 		if kernel, functions, err = e.compileKernel(ctx, m, functions); err != nil {
 			return err
 		}
+	}
+	if _, err := e.runtime.InstantiateModule(ctx, c, wazero.NewModuleConfig().WithName(m.Name)); err != nil {
+		return &Error{Reason: ReasonBadConfig, Message: "the host module " + m.Name + " is not valid", Err: err}
 	}
 	e.offer(m.Name, functions, kernel)
 	return nil

@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"dhow.dev/dhow/wasmrt"
 	"dhow.dev/dhow/wasmrt/extism"
+	"dhow.dev/dhow/wasmrt/wasmtest"
 )
 
 // The instance's memory limit holds for the Extism memory too.
@@ -93,4 +95,30 @@ func mapped() (int64, bool) {
 	var pages int64
 	_, err = fmt.Sscan(string(b), &pages)
 	return pages * int64(os.Getpagesize()), err == nil
+}
+
+// Plugins run where there is no compiler.
+func TestInterpreter(t *testing.T) {
+	e, err := wasmrt.NewEngine(t.Context(), wasmrt.Options{Interpret: true, Host: []wasmrt.HostModule{extism.Module()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	path, err := filepath.Abs("testdata/plugin.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := e.CompileFile(t.Context(), wasmtest.Reactor(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := extism.New(extism.Config{})
+	i := plugin(t, m, h)
+	in := strings.Repeat("interpreted ", 1000)
+	if out, err := h.Call(t.Context(), i, "echo", []byte(in)); err != nil || string(out) != in {
+		t.Errorf("got %d bytes, %v", len(out), err)
+	}
+	if _, err := h.Call(t.Context(), i, "beyond", []byte("12345678")); err != nil {
+		t.Errorf("loads and stores beyond the end: %v", err)
+	}
 }
