@@ -41,6 +41,11 @@ type Config struct {
 	ArtifactBytes int64
 	// LogBytes bounds all logs on the node. Default: the log store's own.
 	LogBytes int64
+	// Directories that wasm modules may mount, by name. Default none.
+	Directories map[string]Directory
+	// PrivateNetworks, such as "10.0.0.0/8", are those that hosts on a module's
+	// allow-list may be in by their names. Default none.
+	PrivateNetworks []string
 	// Metrics is host:port to answer GET /metrics on, to anyone who reaches it.
 	// Empty: nowhere.
 	Metrics string
@@ -48,7 +53,7 @@ type Config struct {
 	Runtimes []runtime.Runtime
 	// NoWasm leaves the wasm runtime out.
 	NoWasm bool
-	// Engine is shared by several nodes of one process.
+	// Engine is shared by several nodes of one process; made with HostModules.
 	Engine *wasmrt.Engine
 	Logger *slog.Logger
 	// Now is the clock, Jitter a source of numbers from 0 to 1.
@@ -64,6 +69,11 @@ func (c *Config) fill() error {
 	}
 	if c.Dir == "" {
 		return spec.Errorf(spec.CodeInvalid, "a node needs a data directory")
+	}
+	for name, d := range c.Directories {
+		if err := checkDirectory(name, d); err != nil {
+			return err
+		}
 	}
 	if c.Gossip == "" {
 		c.Gossip = ":7402"

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net"
 	goruntime "runtime"
+	"slices"
 
 	"dhow.dev/dhow/internal/version"
 	"dhow.dev/dhow/node/machine"
@@ -39,6 +40,7 @@ func (n *Node) info(servers []string) *dhowv1.NodeInfo {
 		info.Runtimes = append(info.Runtimes, r.Name())
 	}
 	if !c.NoWasm {
+		info.Directories = slices.Sorted(maps.Keys(c.Directories))
 		info.Runtimes = append(info.Runtimes, "wasm")
 	}
 	return info

@@ -173,6 +173,7 @@ func (n *Node) open(ctx context.Context) (closeAll func() error, err error) {
 	}
 	w, err := wasm.New(ctx, wasm.Config{
 		Artifacts: artifacts, Dir: filepath.Join(c.Dir, "code"), Engine: c.Engine, Logger: c.Logger, Now: c.Now,
+		Directories: c.Directories, StoreDir: filepath.Join(c.Dir, "kv"), PrivateNetworks: c.PrivateNetworks,
 	})
 	if err != nil {
 		return nil, err

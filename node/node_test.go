@@ -230,13 +230,19 @@ func TestJoinRefusals(t *testing.T) {
 		code   spec.Code
 		text   string
 	}{
-		"no token":         {func(c *node.Config) { c.Token = "" }, spec.CodeInvalid, "--join"},
-		"no join token":    {func(c *node.Config) { c.Token = "dhow_admin_x" }, spec.CodeInvalid, "dhow token create"},
-		"unknown token":    {func(n *node.Config) { n.Token = c.token("bad") }, spec.CodeUnknownUser, "unknown or has ended"},
-		"another CA":       {func(n *node.Config) { n.Token = other.token("good") }, spec.CodeUnknownUser, "fingerprint"},
-		"bad name":         {func(n *node.Config) { n.Name = "No Good" }, spec.CodeInvalid, "name"},
-		"another's name":   {func(n *node.Config) { n.Dir, n.Name = joined, "n2" }, spec.CodeInvalid, "belongs to node/n1"},
-		"another cluster":  {func(n *node.Config) { n.Dir, n.Token = joined, other.token("good") }, spec.CodeInvalid, "another one"},
+		"no token":        {func(c *node.Config) { c.Token = "" }, spec.CodeInvalid, "--join"},
+		"no join token":   {func(c *node.Config) { c.Token = "dhow_admin_x" }, spec.CodeInvalid, "dhow token create"},
+		"unknown token":   {func(n *node.Config) { n.Token = c.token("bad") }, spec.CodeUnknownUser, "unknown or has ended"},
+		"another CA":      {func(n *node.Config) { n.Token = other.token("good") }, spec.CodeUnknownUser, "fingerprint"},
+		"bad name":        {func(n *node.Config) { n.Name = "No Good" }, spec.CodeInvalid, "name"},
+		"another's name":  {func(n *node.Config) { n.Dir, n.Name = joined, "n2" }, spec.CodeInvalid, "belongs to node/n1"},
+		"another cluster": {func(n *node.Config) { n.Dir, n.Token = joined, other.token("good") }, spec.CodeInvalid, "another one"},
+		"unknown mount": {func(n *node.Config) {
+			n.Directories = map[string]node.Directory{"data": {Path: "/nonexistent/data"}}
+		}, spec.CodeInvalid, "directory data"},
+		"relative mount": {func(n *node.Config) {
+			n.Directories = map[string]node.Directory{"data": {Path: "data"}}
+		}, spec.CodeInvalid, "no absolute path"},
 		"no directory":     {func(n *node.Config) { n.Dir = "" }, spec.CodeInvalid, "data directory"},
 		"cut identity":     {func(n *node.Config) { n.Dir = damaged(t, joined, "identity.pem") }, spec.CodeInvalid, "identity.pem"},
 		"cut cluster.json": {func(n *node.Config) { n.Dir = damaged(t, joined, "cluster.json") }, spec.CodeInvalid, "cluster.json"},

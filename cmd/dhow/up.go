@@ -129,7 +129,7 @@ func (u *up) startNodes(ctx context.Context, group *errgroup.Group, server *cont
 	if u.nodes == 0 {
 		return nil
 	}
-	engine, err := wasmrt.NewEngine(ctx, wasmrt.Options{CacheDir: filepath.Join(dir, "compiled")})
+	engine, err := wasmrt.NewEngine(ctx, wasmrt.Options{CacheDir: filepath.Join(dir, "compiled"), Host: node.HostModules()})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package agentcmd
 
 import (
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,20 @@ func TestFlagsEnvironmentAndFile(t *testing.T) {
 	}
 }
 
+func TestWhatModulesMayReach(t *testing.T) {
+	c, err := parse(t, nil, "--directory", "data=/srv/data", "--directory", "out=/srv/out:rw", "--private-network", "10.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]node.Directory{"data": {Path: "/srv/data"}, "out": {Path: "/srv/out", Writable: true}}
+	if !maps.Equal(c.Directories, want) || len(c.PrivateNetworks) != 1 {
+		t.Errorf("directories are %v, networks %v", c.Directories, c.PrivateNetworks)
+	}
+	if c, err := parse(t, nil); err != nil || len(c.Directories) != 0 || len(c.PrivateNetworks) != 0 || c.Metrics != "" {
+		t.Errorf("without flags: %+v, %v", c, err)
+	}
+}
+
 func TestBadFlagsAreNamed(t *testing.T) {
 	for _, args := range [][]string{
 		{"--cpu", "many"},
@@ -48,6 +63,7 @@ func TestBadFlagsAreNamed(t *testing.T) {
 		{"--log-space", "big"},
 		{"--label", "bad key=x"},
 		{"--log-level", "loud"},
+		{"--private-network", "10.0.0.1"},
 		{"--config", "/nonexistent/file"},
 	} {
 		_, err := parse(t, nil, args...)
