@@ -4,26 +4,27 @@ import "dhow.dev/dhow/wasmrt/internal/wasmbin"
 
 // Instructions, and types, as the bytes of a body.
 const (
-	opBlock     = byte(wasmbin.OpBlock)
-	opLoop      = byte(wasmbin.OpLoop)
-	opIf        = byte(wasmbin.OpIf)
-	opElse      = byte(wasmbin.OpElse)
-	opEnd       = byte(wasmbin.OpEnd)
-	opBr        = byte(wasmbin.OpBr)
-	opBrIf      = byte(wasmbin.OpBrIf)
-	opReturn    = byte(wasmbin.OpReturn)
-	opCall      = byte(wasmbin.OpCall)
-	opDrop      = byte(wasmbin.OpDrop)
-	opLocalGet  = byte(wasmbin.OpLocalGet)
-	opLocalSet  = byte(wasmbin.OpLocalSet)
-	opLocalTee  = byte(wasmbin.OpLocalTee)
-	opGlobalGet = byte(wasmbin.OpGlobalGet)
-	opGlobalSet = byte(wasmbin.OpGlobalSet)
-	opI64Const  = byte(wasmbin.OpI64Const)
-	opI64Add    = byte(wasmbin.OpI64Add)
-	opI64Sub    = byte(wasmbin.OpI64Sub)
-	opI64LtS    = byte(wasmbin.OpI64LtS)
-	opI64GeS    = byte(wasmbin.OpI64GeS)
+	opUnreachable = byte(wasmbin.OpUnreachable)
+	opBlock       = byte(wasmbin.OpBlock)
+	opLoop        = byte(wasmbin.OpLoop)
+	opIf          = byte(wasmbin.OpIf)
+	opElse        = byte(wasmbin.OpElse)
+	opEnd         = byte(wasmbin.OpEnd)
+	opBr          = byte(wasmbin.OpBr)
+	opBrIf        = byte(wasmbin.OpBrIf)
+	opReturn      = byte(wasmbin.OpReturn)
+	opCall        = byte(wasmbin.OpCall)
+	opDrop        = byte(wasmbin.OpDrop)
+	opLocalGet    = byte(wasmbin.OpLocalGet)
+	opLocalSet    = byte(wasmbin.OpLocalSet)
+	opLocalTee    = byte(wasmbin.OpLocalTee)
+	opGlobalGet   = byte(wasmbin.OpGlobalGet)
+	opGlobalSet   = byte(wasmbin.OpGlobalSet)
+	opI64Const    = byte(wasmbin.OpI64Const)
+	opI64Add      = byte(wasmbin.OpI64Add)
+	opI64Sub      = byte(wasmbin.OpI64Sub)
+	opI64LtS      = byte(wasmbin.OpI64LtS)
+	opI64GeS      = byte(wasmbin.OpI64GeS)
 )
 
 // maxReentry is how many parameters a function may have to call itself again
@@ -42,6 +43,8 @@ type emitter struct {
 	mode  Mode
 	b     []byte
 	fuel  uint32 // the local that holds fuel
+	depth uint32 // the local that holds what is left of the stack
+	frame uint64 // of the function
 	local int    // up to where the local holds the fuel
 }
 
@@ -62,12 +65,14 @@ func (e *emitter) i64(v uint64) {
 	e.b = wasmbin.AppendS64(append(e.b, opI64Const), int64(v)) //nolint:gosec // costs are small
 }
 
-// body writes a body with edits, without its size.
-func (e *emitter) body(f uint32, body []byte, start int, p *planner) {
-	e.fuel, e.local = p.locals, 0
-	e.locals(body[:start], 1)
-	e.entry(f, p)
-	at := start
+// body writes a function's body with edits, without its size.
+func (e *emitter) body(n int, p *planner) {
+	f, body := &e.m.own[n], e.m.bodies[n]
+	e.fuel, e.depth, e.local, e.frame = f.locals, f.locals+1, 0, f.frame
+	e.locals(body[:f.start], 2)
+	e.entry(uint32(len(e.m.imports)+n), p) //nolint:gosec // indices are of 32 bits
+	e.stack(p.bounds.checked[n], p.depth)
+	at := f.start
 	for n := range p.edits[1:] {
 		d := &p.edits[1+n]
 		e.b = append(e.b, body[at:d.at]...)
@@ -75,6 +80,25 @@ func (e *emitter) body(f uint32, body []byte, start int, p *planner) {
 		e.edit(d)
 	}
 	e.b = append(e.b, body[at:]...)
+}
+
+// stack finds what is left of the stack below this function, for its calls, and
+// ends the guest if there is nothing.
+func (e *emitter) stack(check, calls bool) {
+	if !check && !calls {
+		return
+	}
+	e.op(opGlobalGet, e.m.globals+1)
+	e.i64(e.frame)
+	e.b = append(e.b, opI64Sub)
+	e.op(opLocalSet, e.depth)
+	if check {
+		e.op(opLocalGet, e.depth)
+		e.i64(0)
+		e.b = append(e.b, opI64LtS, opIf, wasmbin.NoValue)
+		e.op(opCall, uint32(len(e.m.imports)+1)) //nolint:gosec // indices are of 32 bits
+		e.b = append(e.b, opUnreachable, opEnd)
+	}
 }
 
 // locals adds to the locals of a body.
@@ -104,6 +128,14 @@ func (e *emitter) edit(d *edit) {
 		e.b = wasmbin.AppendU32(e.b, d.index)
 	case editReplace:
 		e.op(opCall, d.index)
+	case editDepth:
+		e.op(opLocalGet, e.depth)
+		e.op(opGlobalSet, e.m.globals+1)
+	case editTailDepth:
+		e.op(opLocalGet, e.depth)
+		e.i64(e.frame)
+		e.b = append(e.b, opI64Add)
+		e.op(opGlobalSet, e.m.globals+1)
 	}
 }
 
@@ -147,7 +179,8 @@ func (e *emitter) entry(f uint32, p *planner) {
 		return
 	}
 	s := e.m.signature(f)
-	if len(s.Params) > maxReentry {
+	// In a chain of tail calls each call of itself would leave a frame.
+	if len(s.Params) > maxReentry || p.tails {
 		e.refillInPlace(cost, false)
 		return
 	}

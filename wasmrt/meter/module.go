@@ -20,10 +20,14 @@ type module struct {
 	globals   uint32
 	tables    []byte // types of their elements
 	bodies    [][]byte
-	hasData   bool // it counts its data segments, so code may name them
 	// escapes are functions that can be called by other means than the call
 	// instruction: by the table, or as a reference.
 	escapes []bool
+
+	own         []function
+	canonical   []uint32        // for each type the first that is the same
+	bulks       map[bulk]uint32 // operations to the functions that do them
+	bulkHelpers []helper
 }
 
 // parse reads a module. It refuses what names our names, and what lies outside
@@ -46,7 +50,7 @@ func parse(wasm []byte) (*module, error) {
 	m.escapes = make([]bool, len(m.imports)+len(m.functions))
 	err = m.read(map[byte]func(*wasmbin.Reader){
 		wasmbin.Table: m.readInitials, wasmbin.Global: m.readGlobals, wasmbin.Export: m.readExports, wasmbin.Start: m.readStart,
-		wasmbin.Element: m.readElements, wasmbin.DataCount: m.readDataCount,
+		wasmbin.Element: m.readElements, wasmbin.DataCount: readDataCount,
 		wasmbin.Code: m.readCode, wasmbin.Data: m.readData,
 	})
 	if err != nil {
@@ -214,9 +218,8 @@ func (m *module) readStart(r *wasmbin.Reader) {
 	}
 }
 
-func (m *module) readDataCount(r *wasmbin.Reader) {
+func readDataCount(r *wasmbin.Reader) {
 	r.U32()
-	m.hasData = true
 }
 
 func (m *module) readData(r *wasmbin.Reader) {

@@ -22,6 +22,10 @@ const (
 	editCall
 	// editReplace puts a call of a helper in an instruction's place.
 	editReplace
+	// editDepth says what is left of the stack, before a call.
+	editDepth
+	// editTailDepth does the same for a call in this function's place.
+	editTailDepth
 )
 
 // edit is a change of a body: what is put in at a place, instead of skip bytes.
@@ -63,22 +67,27 @@ const dead = -1
 // it is paid for there.
 type planner struct {
 	m      *module
+	bounds *bounds
 	edits  []edit
 	frames []frame
 	cur    int // payment of the code that is read, or dead
 	locals uint32
-	calls  bool
+	calls  bool // there are calls in the body
+	tails  bool // it has calls in its own place
 	loops  bool
-	total  uint64
+	depth  bool   // there are calls of functions that count the stack
+	total  uint64 // cost of all instructions
 	r      wasmbin.Reader
 }
 
-// plan finds the edits of a body's instructions, which begin at a place.
-func (p *planner) plan(body []byte, at int, locals uint32) error {
-	p.r = wasmbin.Reader{B: body, At: at}
-	p.edits = append(p.edits[:0], edit{at: at, kind: editCharge})
-	p.frames = append(p.frames[:0], frame{op: wasmbin.OpBlock, live: true, outer: dead})
-	p.cur, p.locals, p.calls, p.loops, p.total = 0, locals, false, false, 0
+// plan finds the edits of a function's body.
+func (p *planner) plan(n int) error {
+	f := &p.m.own[n]
+	p.r = wasmbin.Reader{B: p.m.bodies[n], At: f.start}
+	p.edits = append(p.edits[:0], edit{at: f.start, kind: editCharge})
+	p.frames = append(p.frames[:0], frame{op: wasmbin.OpBlock, live: true, outer: dead, target: math.MaxInt})
+	p.cur, p.locals, p.total = 0, f.locals, 0
+	p.calls, p.tails, p.loops, p.depth = false, false, false, false
 	var i wasmbin.Instr
 	for len(p.frames) > 0 && p.r.Err() == nil {
 		p.r.Instr(&i)
@@ -128,23 +137,47 @@ func (p *planner) instr(i *wasmbin.Instr) {
 
 func (p *planner) call(i *wasmbin.Instr) {
 	switch i.Op {
-	case wasmbin.OpCall, wasmbin.OpReturnCall, wasmbin.OpRefFunc:
-		p.within(i.X, uint32(len(p.m.escapes)), "function") //nolint:gosec // indices are of 32 bits
-		p.edits = append(p.edits, edit{kind: editCall, at: i.Imm, skip: i.End - i.Imm, index: p.m.shift(i.X)})
-	case wasmbin.OpCallIndirect, wasmbin.OpReturnCallIndirect:
-		p.within(i.X, uint32(len(p.m.types)), "type") //nolint:gosec // indices are of 32 bits
-	default:
+	case wasmbin.OpRefFunc:
+		p.renumber(i)
 		return
-	}
-	if i.Op == wasmbin.OpRefFunc {
+	case wasmbin.OpCall, wasmbin.OpReturnCall:
+		if n := uint32(len(p.m.imports)); i.X >= n { //nolint:gosec // indices are of 32 bits
+			p.countDepth(i, i.X-n)
+		}
+		p.renumber(i)
+	case wasmbin.OpCallIndirect, wasmbin.OpReturnCallIndirect:
+		p.countDepth(i, p.m.typeNode(i.X))
+	case wasmbin.OpMemoryFill, wasmbin.OpMemoryCopy, wasmbin.OpMemoryInit,
+		wasmbin.OpTableFill, wasmbin.OpTableCopy, wasmbin.OpTableInit, wasmbin.OpTableGrow:
+		p.edits = append(p.edits, edit{kind: editReplace, at: i.Start, skip: i.End - i.Start, index: p.m.bulks[bulkOf(i)]})
+	default:
 		return
 	}
 	p.calls = true
 	p.frames[len(p.frames)-1].calls = true
 	if i.Op == wasmbin.OpReturnCall || i.Op == wasmbin.OpReturnCallIndirect {
+		p.tails = true
 		p.branch(uint32(len(p.frames) - 1)) //nolint:gosec // a body is below 4 GiB
 		p.cur = dead
 	}
+}
+
+// renumber gives the function that an instruction names its new index.
+func (p *planner) renumber(i *wasmbin.Instr) {
+	p.edits = append(p.edits, edit{kind: editCall, at: i.Imm, skip: i.End - i.Imm, index: p.m.shift(i.X)})
+}
+
+// countDepth says what is left of the stack, if who is called wants to know.
+func (p *planner) countDepth(i *wasmbin.Instr, callee uint32) {
+	if !p.bounds.tracked[callee] {
+		return
+	}
+	p.depth = true
+	e := edit{kind: editDepth, at: i.Start}
+	if i.Op == wasmbin.OpReturnCall || i.Op == wasmbin.OpReturnCallIndirect {
+		e.kind = editTailDepth
+	}
+	p.edits = append(p.edits, e)
 }
 
 // within checks an index.

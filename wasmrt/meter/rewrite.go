@@ -40,6 +40,9 @@ func Rewrite(wasm []byte, o Options) ([]byte, error) {
 
 // code rewrites the code section's body.
 func (m *module) code(mode Mode) ([]byte, error) {
+	if err := m.scan(); err != nil {
+		return nil, err
+	}
 	size := 0
 	for _, b := range m.bodies {
 		size += len(b)
@@ -47,19 +50,15 @@ func (m *module) code(mode Mode) ([]byte, error) {
 	helpers := m.helpers()
 	out := make([]byte, 0, size+size/2+1024)
 	out = wasmbin.AppendU32(out, uint32(len(m.bodies)+len(helpers))) //nolint:gosec // indices are of 32 bits
-	p := planner{m: m}
+	bounds := m.findBounds()
+	p := planner{m: m, bounds: &bounds}
 	e := emitter{m: m, mode: mode}
-	for n, body := range m.bodies {
-		f := uint32(len(m.imports) + n) //nolint:gosec // indices are of 32 bits
-		start, locals, err := readLocals(body, len(m.signature(f).Params))
-		if err != nil {
-			return nil, err
-		}
-		if err := p.plan(body, start, locals); err != nil {
+	for n := range m.bodies {
+		if err := p.plan(n); err != nil {
 			return nil, err
 		}
 		e.b = e.b[:0]
-		e.body(f, body, start, &p)
+		e.body(n, &p)
 		out = appendBody(out, e.b)
 	}
 	for _, h := range helpers {
@@ -95,7 +94,7 @@ type helper struct {
 }
 
 func (m *module) helpers() []helper {
-	return []helper{m.spendHelper()}
+	return append([]helper{m.spendHelper()}, m.bulkHelpers...)
 }
 
 // spendHelper gives back a charge that will be made again, and asks for fuel

@@ -108,7 +108,7 @@ func runScript(t *testing.T, dir, file string, features api.CoreFeatures, mode m
 		if _, err := s.runtime.Instantiate(t.Context(), spectest); err != nil {
 			t.Fatal(err)
 		}
-		g := granter{slice: 1}
+		g := granter{slice: 1000}
 		g.provide(t, s.runtime)
 	}
 	var script script
