@@ -55,7 +55,7 @@ func (o objects) List(ctx context.Context, req *dhowv1.ListRequest) (*dhowv1.Lis
 		at.revision = v.Revision()
 	}
 	res := &dhowv1.ListResponse{Revision: at.revision}
-	next, err := page(v, sel, at.after, int(req.GetLimit()), func(objs []*dhowv1.Object) {
+	next, err := page(Caller(ctx), v, sel, at.after, int(req.GetLimit()), func(objs []*dhowv1.Object) {
 		res.Objects = append(res.Objects, objs...)
 	})
 	if err != nil {
@@ -70,7 +70,7 @@ func (o objects) List(ctx context.Context, req *dhowv1.ListRequest) (*dhowv1.Lis
 
 // page reads objects until the limit (0: none) or pageBytes are reached, and
 // tells where to go on.
-func page(v *store.View, sel *dhowv1.Selector, after string, limit int, take func([]*dhowv1.Object)) (next string, err error) {
+func page(to auth.Identity, v *store.View, sel *dhowv1.Selector, after string, limit int, take func([]*dhowv1.Object)) (next string, err error) {
 	for n, size, step := 0, 0, firstStep; ; {
 		ask := step
 		if limit > 0 {
@@ -83,7 +83,7 @@ func page(v *store.View, sel *dhowv1.Selector, after string, limit int, take fun
 		got := 0
 		for i, ob := range objs {
 			got += proto.Size(ob)
-			objs[i] = public(ob)
+			objs[i] = public(to, ob)
 		}
 		if got > stepBytes && ask > 1 {
 			// Large objects: a message of them all would be refused.

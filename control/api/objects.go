@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"dhow.dev/dhow/control/auth"
 	"dhow.dev/dhow/control/store"
@@ -30,7 +33,7 @@ func (o objects) Get(ctx context.Context, req *dhowv1.GetRequest) (*dhowv1.GetRe
 	if err != nil {
 		return nil, err
 	}
-	return &dhowv1.GetResponse{Object: public(ob), Revision: v.Revision()}, nil
+	return &dhowv1.GetResponse{Object: public(Caller(ctx), ob), Revision: v.Revision()}, nil
 }
 
 // view is a snapshot that has every write acknowledged before the call, or,
@@ -74,24 +77,50 @@ func checkRef(path string, r *dhowv1.Ref) error {
 	return nil
 }
 
-// public is the object as it may leave the servers: without a token's hash.
-// Objects of the store are shared, so one that changes is copied.
-func public(o *dhowv1.Object) *dhowv1.Object {
-	t := o.GetToken()
-	if t == nil {
-		return o
+// public is the object as it may leave the servers for the caller: without a
+// token's hash, and for viewers without the values of secrets. Objects of the
+// store are shared, so one that changes is copied.
+func public(to auth.Identity, o *dhowv1.Object) *dhowv1.Object {
+	if t := o.GetToken(); t != nil {
+		return &dhowv1.Object{Kind: &dhowv1.Object_Token{Token: publicToken(t)}}
 	}
-	return &dhowv1.Object{Kind: &dhowv1.Object_Token{Token: publicToken(t)}}
+	if to.Caller() == auth.Viewer && hasSecrets(templateOf(o)) {
+		o = proto.CloneOf(o)
+		for _, t := range templateOf(o).GetTasks() {
+			for name := range t.GetWasm().GetHost().GetSecrets() {
+				t.GetWasm().GetHost().GetSecrets()[name] = hidden
+			}
+		}
+	}
+	return o
+}
+
+// hidden stands for a value that the caller may not see.
+const hidden = "(hidden)"
+
+func templateOf(o *dhowv1.Object) *dhowv1.Template {
+	if r := o.GetRevision(); r != nil {
+		return r.GetTemplate()
+	}
+	return o.GetWorkload().GetSpec().GetTemplate()
+}
+
+func hasSecrets(t *dhowv1.Template) bool {
+	return slices.ContainsFunc(t.GetTasks(), func(t *dhowv1.Task) bool { return len(t.GetWasm().GetHost().GetSecrets()) > 0 })
 }
 
 func publicToken(t *dhowv1.Token) *dhowv1.Token {
 	return &dhowv1.Token{Meta: t.GetMeta(), Role: t.GetRole(), ExpiresAt: t.GetExpiresAt(), Description: t.GetDescription()}
 }
 
-func publicEvents(events []*dhowv1.WatchEvent) []*dhowv1.WatchEvent {
+func publicEvents(to auth.Identity, events []*dhowv1.WatchEvent) []*dhowv1.WatchEvent {
+	shared := true // with other watchers
 	for i, e := range events {
-		if e.GetObject().GetToken() != nil {
-			events[i] = &dhowv1.WatchEvent{Type: e.GetType(), Object: public(e.GetObject())}
+		if o := public(to, e.GetObject()); o != e.GetObject() {
+			if shared {
+				events, shared = slices.Clone(events), false
+			}
+			events[i] = &dhowv1.WatchEvent{Type: e.GetType(), Object: o}
 		}
 	}
 	return events

@@ -78,17 +78,17 @@ func (o objects) initial(ctx context.Context, sels []*dhowv1.Selector, send func
 	}
 	defer v.Close()
 	for _, sel := range sels {
-		if err := initialOf(v, sel, send); err != nil {
+		if err := initialOf(Caller(ctx), v, sel, send); err != nil {
 			return 0, err
 		}
 	}
 	return v.Revision(), send(&dhowv1.WatchResponse{Revision: v.Revision(), Synced: true})
 }
 
-func initialOf(v *store.View, sel *dhowv1.Selector, send func(*dhowv1.WatchResponse) error) error {
+func initialOf(to auth.Identity, v *store.View, sel *dhowv1.Selector, send func(*dhowv1.WatchResponse) error) error {
 	for after := ""; ; {
 		var events []*dhowv1.WatchEvent
-		next, err := page(v, sel, after, 0, func(objs []*dhowv1.Object) {
+		next, err := page(to, v, sel, after, 0, func(objs []*dhowv1.Object) {
 			for _, ob := range objs {
 				events = append(events, &dhowv1.WatchEvent{Type: dhowv1.WatchEventType_WATCH_EVENT_TYPE_PUT, Object: ob})
 			}
@@ -134,7 +134,7 @@ func (o objects) follow(ctx context.Context, w *store.Watcher, sels []*dhowv1.Se
 		if err := o.still(ctx, auth.VerbRead, sels); err != nil {
 			return err
 		}
-		events = publicEvents(events)
+		events = publicEvents(Caller(ctx), events)
 		for {
 			n := fits(events)
 			if n == len(events) {
