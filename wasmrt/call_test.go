@@ -267,6 +267,12 @@ func TestHostFunctionsEndGuests(t *testing.T) {
 		"panic": {func(context.Context, wasmrt.Caller) { panic("oh") }, wasmrt.TrappedReason, wasmrt.TrappedCode, "oh"},
 		"bug":   {func(_ context.Context, c wasmrt.Caller) { _ = []int{}[c.Memory().Size()] }, wasmrt.TrappedReason, wasmrt.TrappedCode, "out of range"},
 		"stop":  {func(_ context.Context, c wasmrt.Caller) { c.Instance().Stop() }, wasmrt.StoppedReason, wasmrt.StoppedCode, "stopped"},
+		"exit in a nested call": {
+			func(ctx context.Context, c wasmrt.Caller) {
+				_, _ = c.Call(ctx, "exit", 5)
+				t.Error("the guest has exited, and the host goes on")
+			}, wasmrt.ExitedReason, 5, "",
+		},
 		"trap in a nested call": {
 			func(ctx context.Context, c wasmrt.Caller) {
 				if _, err := c.Call(ctx, "trap"); err != nil {
@@ -291,6 +297,28 @@ func TestHostFunctionsEndGuests(t *testing.T) {
 			if name == "fail" && !errors.Is(err, broken) {
 				t.Errorf("the host function's error is lost: %v", err)
 			}
+		}
+	}
+}
+
+// TestSlowHostFunctions: a guest that only calls host functions asks for fuel in
+// time all the same.
+func TestSlowHostFunctions(t *testing.T) {
+	for _, blocks := range []bool{false, true} {
+		calls := 0
+		h := testHost(untilDone)
+		h.Functions[0].Blocks = blocks
+		h.Functions[0].Call = func(_ context.Context, c wasmrt.Caller, _ []uint64) {
+			for began := time.Now(); time.Since(began) < 2*time.Millisecond; {
+			}
+			c.Instance().Stop()
+			calls++
+		}
+		i := instance(t, limited(t, wasmrt.Options{Host: []wasmrt.HostModule{h}}), wasmrt.Config{})
+		_, err := i.Call(t.Context(), "calls")
+		ended(t, i, err, wasmrt.StoppedReason)
+		if calls != 1 {
+			t.Errorf("after it was stopped it made %d calls", calls-1)
 		}
 	}
 }

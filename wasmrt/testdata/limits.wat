@@ -28,6 +28,7 @@
   (func (export "trap") (unreachable))
   (func (export "exit") (param i32) (call $proc_exit (local.get 0)))
   (func (export "wait") (call $wait))
+  (func (export "calls") (loop $l (call $wait) (br $l)))
   (func (export "twice") (param i64) (result i64) (call $twice (local.get 0)))
   (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
   (func (export "fill") (memory.fill (i32.const 0) (i32.const 1) (i32.mul (memory.size) (i32.const 65536))))
