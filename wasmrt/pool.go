@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// ReasonBusy: as many instances as allowed are in use, and the queue is full.
+// ReasonBusy is that of callers of a pool whose instances are all in use and
+// whose queue is full.
 const ReasonBusy = "Busy"
 
 // PoolConfig is what a Pool needs.

@@ -164,8 +164,12 @@ func (s *shaper) fixed() error {
 		op   wasmbin.Op
 		name string
 	}{
-		{wasmbin.OpTableSet, "table.set"}, {wasmbin.OpTableGrow, "table.grow"}, {wasmbin.OpTableCopy, "table.copy"},
-		{wasmbin.OpTableInit, "table.init"}, {wasmbin.OpTableFill, "table.fill"}, {wasmbin.OpElemDrop, "elem.drop"},
+		{wasmbin.OpTableSet, "table.set"},
+		{wasmbin.OpTableGrow, "table.grow"},
+		{wasmbin.OpTableCopy, "table.copy"},
+		{wasmbin.OpTableInit, "table.init"},
+		{wasmbin.OpTableFill, "table.fill"},
+		{wasmbin.OpElemDrop, "elem.drop"},
 	} {
 		if s.uses[op.op] {
 			return cannotCopy("the module changes its tables while it runs, with %s", op.name)

@@ -53,7 +53,7 @@ func BenchmarkIdleCopies(b *testing.B) {
 		language string
 		number   int
 		calls    bool
-	}{{"go", 1000, false}, {"go", 1000, true}, {"c", 10000, false}, {"c", 10000, true}} {
+	}{{"go", 1000, false}, {"go", 1000, true}, {"rs", 10000, false}, {"c", 10000, false}, {"c", 10000, true}} {
 		name := c.language + "/" + strconv.Itoa(c.number)
 		if c.calls {
 			name += "/called"
