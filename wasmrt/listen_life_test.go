@@ -148,3 +148,24 @@ func TestWriterThatFails(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("full") }
+
+func TestExampleServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	i, err := example(t, "server").Start(t.Context(), wasmrt.Config{Listeners: []net.Listener{l}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for _, want := range []string{"visit 1\n", "visit 2\n"} {
+		if got := get(t, client, "http://"+l.Addr().String()+"/"); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	i.Stop()
+	i.Wait()
+}
