@@ -362,6 +362,32 @@ func TestCallEndsWithTheNodesSession(t *testing.T) {
 	}
 }
 
+// TestCallOfAnOlderNode: one that does not know the question says so in a
+// stream, as its dhow answers all questions.
+func TestCallOfAnOlderNode(t *testing.T) {
+	var n *node
+	var w *world
+	ready := make(chan struct{})
+	w, n = called(t, func(a *dhowv1.Ask) *dhowv1.AnswerRequest {
+		<-ready
+		out, err := n.c.Agents.Answer(t.Context())
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		for _, m := range []*dhowv1.AnswerRequest{{Id: a.GetId()}, {Error: "this node does not know what is asked: it runs an older dhow"}} {
+			if err := out.Send(m); err != nil {
+				t.Error(err)
+			}
+		}
+		_, _ = out.CloseAndReceive()
+		return nil
+	})
+	close(ready)
+	_, err := w.as(w.admin).Functions.Functions(t.Context(), &dhowv1.FunctionsRequest{Query: &dhowv1.FunctionsQuery{Ref: refTo("fn")}})
+	wantCode(t, err, spec.CodeNotFound, "node n1", "older dhow")
+}
+
 func TestCallGoesToTheServerThatHoldsTheSession(t *testing.T) {
 	w := newWorld(t)
 	w.node("far")
