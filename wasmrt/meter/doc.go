@@ -34,7 +34,8 @@ const (
 type Mode int
 
 const (
-	// Exact counts each instruction, by basic blocks: block, loop, else, end
+	// Exact counts each instruction, by basic blocks, and at least one for each
+	// function and turn of a loop: block, loop, else, end
 	// and nop are free, bulk operations cost one unit a byte, or 8 a table's
 	// element, more. What remains of a block after a trap is counted too. The
 	// same module and input use the same fuel on every machine.
