@@ -14,9 +14,9 @@ import (
 // when it is provided.
 func TestKernelIsRefused(t *testing.T) {
 	e := newEngine(t, wasmrt.Options{})
-	imports := func(module string) []byte {
+	imports := func(module, name string) []byte {
 		const types = "\x01\x04\x01\x60\x00\x00" // one: no parameters, no results
-		entry := string(rune(len(module))) + module + "\x01f\x00\x00"
+		entry := string(rune(len(module))) + module + "\x01" + name + "\x00\x00"
 		return []byte("\x00asm\x01\x00\x00\x00" + types + "\x02" + string(rune(len(entry)+1)) + "\x01" + entry)
 	}
 	for _, c := range []struct {
@@ -24,8 +24,8 @@ func TestKernelIsRefused(t *testing.T) {
 		want   string
 	}{
 		{[]byte("no module"), "the kernel of the host module kept is not valid"},
-		{imports("other"), "the kernel of the host module kept imports other.f, which is not of that module"},
-		{imports("kept"), "the kernel of the host module kept imports kept.f, which is not of that module"},
+		{imports("other", "g"), "the kernel of the host module kept imports other.g, which is not of that module"},
+		{imports("kept", "f"), "the kernel of the host module kept imports kept.f, which is not of that module"},
 	} {
 		err := e.Provide(wasmrt.HostModule{Name: "kept", Kernel: c.kernel, Functions: []wasmrt.HostFunction{
 			{Name: "g", Call: func(context.Context, wasmrt.Caller, []uint64) {}},

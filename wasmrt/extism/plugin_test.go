@@ -120,6 +120,26 @@ func TestVarsAreBounded(t *testing.T) {
 	<-i.Done()
 }
 
+// What is deleted or replaced makes room.
+func TestVarsMakeRoom(t *testing.T) {
+	v := extism.NewVars(200)
+	for range 10 {
+		for range 2 {
+			if err := v.Set("name", make([]byte, 100)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.Delete("name")
+		v.Delete("name")
+	}
+	if err := v.Set("name", make([]byte, 200)); err == nil {
+		t.Error("268 bytes among 200")
+	}
+	if err := extism.NewVars(-1).Set("", nil); err == nil {
+		t.Error("a variable where none is allowed")
+	}
+}
+
 func TestFailures(t *testing.T) {
 	call, i := started(t, extism.Config{})
 	for _, c := range []struct {
@@ -209,6 +229,9 @@ func TestMemory(t *testing.T) {
 	}
 	if got := binary.LittleEndian.Uint64([]byte(out)); got > 32<<10 {
 		t.Errorf("got %d blocks of a byte: their records are not counted", got)
+	}
+	if _, err := call("free_input", "x"); err != nil {
+		t.Errorf("an input that was freed is still there: %v", err)
 	}
 	if _, err := call("recycle", ""); err != nil {
 		t.Errorf("allocating and freeing: %v", err)

@@ -187,3 +187,9 @@ EXPORT(peek) {
 	output_set(give(buffer, n), n);
 	return 0;
 }
+
+// free_input gives what is left of the input when it was freed.
+EXPORT(free_input) {
+	ext_free(input_offset());
+	return (int32_t)input_length() + input_load_u8(0);
+}
