@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -39,6 +40,7 @@ type listener struct {
 	l       net.Listener
 	next    chan accepted // what is being accepted; nil when nothing is
 	pending *accepted     // what came
+	closing atomic.Bool
 }
 
 type accepted struct {
@@ -74,6 +76,9 @@ func (l *listener) ready(event byte) bool {
 		l.next = next
 		l.files.ended.Go(func() {
 			c, err := l.l.Accept()
+			for errors.Is(err, os.ErrDeadlineExceeded) && !l.closing.Load() {
+				c, err = l.l.Accept() // another guest left the listener
+			}
 			next <- accepted{c, err}
 			l.files.waker.wake()
 		})
@@ -111,20 +116,33 @@ func (l *listener) accept(c wasiCall) (*conn, errno) {
 // next guest gets the next connection.
 func (l *listener) close() error {
 	if l.next != nil {
-		d := l.l.(deadliner)
-		if err := d.SetDeadline(time.Unix(1, 0)); err != nil && !errors.Is(err, net.ErrClosed) {
-			return err
-		}
-		got := <-l.next
+		got := l.interrupt()
 		l.pending, l.next = &got, nil
-		if err := d.SetDeadline(time.Time{}); err != nil && !errors.Is(err, net.ErrClosed) {
-			return err
-		}
 	}
 	if l.pending != nil && l.pending.c != nil {
 		return l.pending.c.Close()
 	}
 	return nil
+}
+
+// interrupt returns what was being accepted, or that nothing was. Another guest
+// on the same listener may undo the deadline: then it is set again.
+func (l *listener) interrupt() accepted {
+	l.closing.Store(true)
+	d := l.l.(deadliner) //nolint:forcetypeassert // see listen
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for {
+		if err := d.SetDeadline(time.Unix(1, 0)); err != nil {
+			_ = l.l.Close() // it is of no use to anyone
+		}
+		select {
+		case got := <-l.next:
+			_ = d.SetDeadline(time.Time{}) // if it is closed, it is
+			return got
+		case <-again.C:
+		}
+	}
 }
 
 // errnoOfSocket tells the guest of a closed connection as the kernel would.

@@ -39,6 +39,41 @@ func TestListenerOutlivesTheGuest(t *testing.T) {
 	}
 }
 
+// TestGuestsShareAListener: when some of them end, the others serve on.
+func TestGuestsShareAListener(t *testing.T) {
+	e := newEngine(t, wasmrt.Options{CacheDir: wasmtest.CodeDir(t)})
+	m := load(t, e, "c/service.c")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	last, _ := begin(t, m, wasmrt.Config{Listeners: []net.Listener{l}})
+	for range 10 {
+		var others []*wasmrt.Instance
+		for range 3 {
+			i, _ := begin(t, m, wasmrt.Config{Listeners: []net.Listener{l}})
+			others = append(others, i)
+		}
+		for _, i := range others {
+			i.Stop()
+		}
+		for _, i := range others {
+			i.Wait()
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 5 {
+		if got := get(t, client, "http://"+l.Addr().String()+"/"); got != "hello from C\n" {
+			t.Errorf("got %q", got)
+		}
+	}
+	last.Stop()
+	if exit := last.Wait(); exit.Reason != wasmrt.StoppedReason {
+		t.Errorf("exit is %+v", exit)
+	}
+}
+
 // TestServiceEndsItself: a guest that ends closes its connections, and its
 // code is what it gave.
 func TestServiceEndsItself(t *testing.T) {

@@ -16,7 +16,6 @@ type errno uint16
 
 const (
 	success          errno = 0
-	errno2big        errno = 1
 	errnoAcces       errno = 2
 	errnoAgain       errno = 6
 	errnoBadf        errno = 8
