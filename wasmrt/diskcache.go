@@ -61,7 +61,7 @@ func openDiskCache(dir string, maxBytes int64, now func() time.Time) (*diskCache
 
 // rewrite counts the ways in which we have changed modules before wazero sees
 // them: raise it with each change of shape or of the meter.
-const rewrite = 7
+const rewrite = 8
 
 // maker identifies what, beside the module, wazero's keys depend on.
 func maker() string {
