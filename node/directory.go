@@ -15,6 +15,9 @@ type Directory = wasm.Directory
 // HostModules are what an Engine that is given to a node has to offer guests.
 func HostModules() []wasmrt.HostModule { return wasm.HostModules() }
 
+// AllowList is a list of hosts, as manifests have it, for host.HTTPOptions.
+func AllowList(hosts []string) []string { return wasm.AllowList(hosts) }
+
 func checkDirectory(name string, d Directory) error {
 	if why := spec.CheckName(name); why != "" {
 		return spec.Errorf(spec.CodeInvalid, "directory %q: %s", name, why)

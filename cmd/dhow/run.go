@@ -55,7 +55,7 @@ and with 130 after Ctrl-C.`,
 	flags.SetInterspersed(false) // flags behind the file are the module's
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "environment, NAME=value; NAME alone takes it from here (repeatable)")
 	flags.StringArrayVar(&f.dirs, "dir", nil, "directory that the module may read, HOST[:GUEST], and write with HOST:GUEST:rw; . is its / (repeatable)")
-	flags.StringArrayVar(&f.net, "net-allow", nil, "where its HTTP requests may go, such as https://api.example.com (repeatable; default: nowhere)")
+	flags.StringArrayVar(&f.net, "net-allow", nil, "where its HTTP requests may go: api.example.com, *.example.com, https://host:8443 (repeatable; default: nowhere)")
 	flags.StringVar(&f.cpu, "cpu", "", "CPU limit, as 500m or 0.5 of a core")
 	flags.StringVar(&f.memory, "memory", "", "memory limit, such as 64Mi")
 	flags.Uint64Var(&f.fuel, "fuel", 0, "how many instructions it may run (default: no limit)")
@@ -131,7 +131,7 @@ func (f *runFlags) policy(stderr io.Writer) (host.Policy, error) {
 	p := host.Policy{Log: func(l host.Level, message string) { _, _ = fmt.Fprintf(stderr, "%s: %s\n", l, message) }}
 	if len(f.net) > 0 {
 		var err error
-		if p.HTTP, err = host.NewHTTP(host.HTTPOptions{Allow: f.net}); err != nil {
+		if p.HTTP, err = host.NewHTTP(host.HTTPOptions{Allow: node.AllowList(f.net)}); err != nil {
 			return p, spec.Errorf(spec.CodeInvalid, "--net-allow: %w", err)
 		}
 	}

@@ -38,6 +38,7 @@ func TestRun(t *testing.T) {
 func numbers(t *testing.T) string {
 	return wasmtest.Reactor(t, "../../node/runtime/wasm/testdata/numbers.c")
 }
+
 func plugin(t *testing.T) string {
 	return wasmtest.Reactor(t, "../../node/runtime/wasm/testdata/plugin.c")
 }
@@ -57,7 +58,7 @@ func TestRunLimits(t *testing.T) {
 		"bad cpu":     {[]string{"run", "--cpu", "some", probe}, exitInput, "--cpu"},
 		"bad dir":     {[]string{"run", "--dir", "/nonexistent", probe}, exitInput, "--dir"},
 		"bad mode":    {[]string{"run", "--dir", "/:/:rx", probe}, exitInput, "neither rw nor ro"},
-		"bad net":     {[]string{"run", "--net-allow", "somewhere", probe}, exitInput, "--net-allow"},
+		"bad net":     {[]string{"run", "--net-allow", "no host", probe}, exitInput, "--net-allow"},
 		"own code":    {[]string{"run", probe, "exit", "3"}, 3, ""},
 		"no function": {[]string{"run", "--invoke", "nothing", numbers(t)}, exitInput, "add(i32, i32) -> i32"},
 		"no command":  {[]string{"run", numbers(t)}, exitInput, "--invoke"},

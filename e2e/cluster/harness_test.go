@@ -184,3 +184,13 @@ func ports(t *testing.T, n int) int {
 	t.Fatal("no free ports")
 	return 0
 }
+
+// absolute is a path of the repository.
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(filepath.Join("..", "..", path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
+}

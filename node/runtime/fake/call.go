@@ -14,6 +14,8 @@ import (
 type Function func(ctx context.Context, c runtime.Call) (runtime.CallResult, error)
 
 // functions are those that Args knows.
+//
+//nolint:gochecknoglobals // a table
 var functions = map[string]Function{
 	"echo": func(_ context.Context, c runtime.Call) (runtime.CallResult, error) {
 		return runtime.CallResult{Data: c.Data, Values: c.Args}, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,12 +34,12 @@ func testCall(t *testing.T, s *suite) {
 	c := s.caller(t)
 	task, _ := s.run(t, Functions, "a")
 	all, err := c.Functions(t.Context(), task.ID)
-	names := ""
+	var names []string
 	for _, f := range all {
-		names += f.Name + " "
+		names = append(names, f.Name)
 	}
-	if err != nil || names != "echo fail wait " {
-		t.Errorf("Functions answered %q, %v", names, err)
+	if err != nil || !slices.Equal(names, []string{"echo", "fail", "wait"}) {
+		t.Errorf("Functions answered %v, %v", names, err)
 	}
 	for _, data := range [][]byte{nil, []byte("hello"), bytes.Repeat([]byte("0123456789abcdef"), 1<<16)} {
 		got, err := s.call(t, task.ID, runtime.Call{Function: "echo", Data: data})
@@ -97,7 +98,7 @@ func testCallInterrupted(t *testing.T, s *suite) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the interrupted call answered %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(patience): //nolint:forbidigo // of a test
 		t.Fatal("the call goes on after its deadline")
 	}
 	if got, err := s.call(t, task.ID, runtime.Call{Function: "echo", Data: []byte("still here")}); err != nil || string(got.Data) != "still here" {

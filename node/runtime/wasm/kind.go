@@ -69,7 +69,7 @@ func callable(k dhowv1.Trigger, exports []wasmrt.Export) []wasmrt.Export {
 		switch {
 		case strings.HasPrefix(e.Name, "_"), allocators[e.Name]:
 		case k == dhowv1.Trigger_TRIGGER_EXTISM && (len(e.Params) > 0 || len(e.Results) > 1):
-		case k == dhowv1.Trigger_TRIGGER_CALL && !(scalars(e.Params) && scalars(e.Results)):
+		case k == dhowv1.Trigger_TRIGGER_CALL && (!scalars(e.Params) || !scalars(e.Results)):
 		default:
 			out = append(out, e)
 		}

@@ -25,7 +25,7 @@ func (t *run) grant() (p host.Policy, release func(), err error) {
 		p.Invoker = invoker{t, h.GetInvoke()}
 	}
 	if len(h.GetHttp()) > 0 {
-		p.HTTP, err = host.NewHTTP(host.HTTPOptions{Allow: allowed(h.GetHttp()), PrivateNetworks: t.r.c.PrivateNetworks})
+		p.HTTP, err = host.NewHTTP(host.HTTPOptions{Allow: AllowList(h.GetHttp()), PrivateNetworks: t.r.c.PrivateNetworks})
 		if err != nil {
 			return host.Policy{}, nil, &runtime.Error{Reason: "BadHostPolicy", Permanent: true, Err: err}
 		}
@@ -44,9 +44,9 @@ func (t *run) grant() (p host.Policy, release func(), err error) {
 	return p, release, nil
 }
 
-// allowed is a manifest's list in the host package's words: an entry without a
-// scheme is meant for both.
-func allowed(list []string) []string {
+// AllowList is a manifest's list of hosts in the host package's words: an
+// entry without a scheme is meant for both.
+func AllowList(list []string) []string {
 	var out []string
 	for _, s := range list {
 		if strings.Contains(s, "://") {
