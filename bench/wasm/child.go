@@ -25,10 +25,11 @@ type (
 
 func roles() map[string]role {
 	return map[string]role{
-		"program": programRole,
-		"pauses":  pausesRole,
-		"starts":  startsRole,
-		"idle":    idleRole,
+		"program":    programRole,
+		"pauses":     pausesRole,
+		"starts":     startsRole,
+		"idle":       idleRole,
+		"neighbours": neighboursRole,
 	}
 }
 

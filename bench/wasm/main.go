@@ -35,10 +35,13 @@ type bench func(ctx context.Context, o options, t *table, details io.Writer) err
 
 func benches() map[string]bench {
 	return map[string]bench{
-		"metering": benchMetering,
-		"pauses":   benchPauses,
-		"starts":   benchStarts,
-		"idle":     benchIdle,
+		"metering":   benchMetering,
+		"pauses":     benchPauses,
+		"starts":     benchStarts,
+		"idle":       benchIdle,
+		"cgi":        benchCGI,
+		"extism":     benchExtism,
+		"neighbours": benchNeighbours,
 	}
 }
 
