@@ -35,6 +35,7 @@ func (m *module) needBulk(r *wasmbin.Reader, i *wasmbin.Instr) {
 		tables = []uint32{i.X, i.Y}
 	case wasmbin.OpTableInit:
 		tables = []uint32{i.Y}
+	default:
 	}
 	for _, t := range tables {
 		if uint64(t) >= uint64(len(m.tables)) {
@@ -60,6 +61,7 @@ func bulkOf(i *wasmbin.Instr) bulk {
 		b.x = i.X
 	case wasmbin.OpTableCopy, wasmbin.OpTableInit:
 		b.x, b.y = i.X, i.Y
+	default: // there is one memory
 	}
 	return b
 }
@@ -89,6 +91,7 @@ func (m *module) bulkHelper(b bulk, index uint32) []helper {
 		return []helper{{name: name, signature: wasmbin.Signature{Params: params, Results: []byte{wasmbin.I32}}, body: e.b}}
 	case wasmbin.OpTableFill:
 		params[bulkFrom] = m.tables[b.x]
+	default:
 	}
 	s := wasmbin.Signature{Params: params}
 	return []helper{
@@ -111,8 +114,9 @@ func (b bulk) name() string {
 		return fmt.Sprintf("table.copy.%d.%d", b.x, b.y)
 	case wasmbin.OpTableInit:
 		return fmt.Sprintf("table.init.%d.%d", b.x, b.y)
+	default:
+		return fmt.Sprintf("table.grow.%d", b.x)
 	}
-	return fmt.Sprintf("table.grow.%d", b.x)
 }
 
 // unit is the cost of a byte or element, and how many of them are a piece.
@@ -120,8 +124,9 @@ func (b bulk) unit() (cost uint64, piece int64) {
 	switch b.op {
 	case wasmbin.OpMemoryFill, wasmbin.OpMemoryCopy, wasmbin.OpMemoryInit:
 		return 1, memoryPiece
+	default:
+		return elementCost, tablePiece
 	}
-	return elementCost, tablePiece
 }
 
 // bulk writes the operation itself, on locals.
@@ -289,6 +294,7 @@ func (e *emitter) trapEarly(b bulk) {
 		e.b = append(e.b, byte(wasmbin.OpI32Add))
 		e.i32(0)
 		e.bulk(b)
+	default:
 	}
 }
 

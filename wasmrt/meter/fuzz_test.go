@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -222,4 +223,22 @@ func FuzzExact(f *testing.F) {
 			t.Errorf("with other slices it did something else: %d", preempt)
 		}
 	})
+}
+
+// The same on programs made of chance, so that each run of the tests sees them.
+func TestFuelIsExactOnRandomPrograms(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	for n := range 200 {
+		choices := make([]byte, 20+random.IntN(300))
+		for k := range choices {
+			choices[k] = byte(random.Uint32())
+		}
+		p := program{choices: choices}
+		g := instantiate(t, p.module(), granter{slice: 1 + random.Int64N(500)}, meter.Options{})
+		_, used, err := g.call("run", 1, 0)
+		if count := int64(g.ExportedGlobal("count").Get()); err != nil || used != count {
+			t.Fatalf("program %d used %d, and counted %d: %v", n, used, count, err)
+		}
+	}
 }

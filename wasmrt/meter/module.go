@@ -82,12 +82,10 @@ func (m *module) read(sections map[byte]func(*wasmbin.Reader)) error {
 
 // broken makes an error of what the reader met.
 func broken(err error) error {
-	var u *wasmbin.Unsupported
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*wasmbin.Unsupported](err); ok {
 		return &Error{Reason: ReasonUnsupported, Message: "the module cannot be metered, as it uses " + u.Proposal}
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Reason: ReasonBroken, Message: "the module is broken", Err: err}
@@ -181,6 +179,7 @@ func (m *module) constant(r *wasmbin.Reader) {
 			if i.X >= m.globals {
 				r.Failf("there is no global %d", i.X)
 			}
+		default:
 		}
 	})
 }
@@ -287,11 +286,11 @@ func (m *module) readCode(r *wasmbin.Reader) {
 
 // signature of a function by its index.
 func (m *module) signature(f uint32) wasmbin.Signature {
-	if n := uint32(len(m.imports)); f < n { //nolint:gosec // indices are of 32 bits
+	n := uint32(len(m.imports)) //nolint:gosec // indices are of 32 bits
+	if f < n {
 		return m.types[m.imports[f]]
-	} else { //nolint:revive // reads better
-		return m.types[m.functions[f-n]]
 	}
+	return m.types[m.functions[f-n]]
 }
 
 // isName tells whether a custom section is the one of names.

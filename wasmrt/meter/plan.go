@@ -224,6 +224,7 @@ func (p *planner) open(i *wasmbin.Instr) {
 			p.edits = append(p.edits, edit{kind: editLoop, at: i.Start})
 			p.begin(edit{kind: editHead, at: i.End, params: params > 0})
 		}
+	default:
 	}
 	p.frames = append(p.frames, f)
 }

@@ -72,6 +72,7 @@ func (m *module) scanCall(r *wasmbin.Reader, i *wasmbin.Instr, calls []uint32) [
 	case wasmbin.OpMemoryFill, wasmbin.OpMemoryCopy, wasmbin.OpMemoryInit,
 		wasmbin.OpTableFill, wasmbin.OpTableCopy, wasmbin.OpTableInit, wasmbin.OpTableGrow:
 		m.needBulk(r, i)
+	default:
 	}
 	return calls
 }

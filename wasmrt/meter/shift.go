@@ -95,7 +95,7 @@ func (w *writer) elements(section wasmbin.Section) []byte {
 // judge it.
 func (w *writer) names(section wasmbin.Section) []byte {
 	_, rest := section.Name()
-	s := &shifter{Reader: wasmbin.Reader{B: rest}, m: w.m}
+	s := wasmbin.Reader{B: rest}
 	head := len(section.Body) - len(rest)
 	out := slices.Clone(section.Body[:head])
 	for s.More() {

@@ -8,7 +8,6 @@ type writer struct {
 	o    Options
 	code []byte
 	b    []byte
-	err  error
 }
 
 // section ids that the rewritten module has in any case, in their order.

@@ -73,15 +73,8 @@ func (r *Reader) immediates(i *Instr, f form) {
 		r.Bytes(4)
 	case formF64:
 		r.Bytes(8)
-	case formV128, formShuffle:
-		r.Bytes(16)
 	case formMemArg:
 		r.memArg()
-	case formMemArgLane:
-		r.memArg()
-		r.Byte()
-	case formLane:
-		r.Byte()
 	case formZero:
 		r.zero()
 	case formZeros:
@@ -90,6 +83,29 @@ func (r *Reader) immediates(i *Instr, f form) {
 	case formIndexZero:
 		i.X = r.U32()
 		r.zero()
+	default:
+		r.vector(i, f)
+	}
+}
+
+// vector reads what only follows vector instructions.
+func (r *Reader) vector(i *Instr, f form) {
+	switch f {
+	case formV128, formShuffle:
+		r.Bytes(16)
+	case formMemArgLane:
+		r.memArg()
+		r.Byte()
+	case formLane:
+		r.Byte()
+	default:
+		r.refuse(i, f)
+	}
+}
+
+// refuse names what an instruction belongs to that is not read.
+func (r *Reader) refuse(i *Instr, f form) {
+	switch f {
 	case formExceptions:
 		r.unsupported(true, "exception handling", "")
 	case formTypedRefs:

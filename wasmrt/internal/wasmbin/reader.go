@@ -14,7 +14,7 @@ type Reader struct {
 }
 
 // errEnd is what the reader meets most often in broken modules.
-var errEnd = errors.New("it ends early") //nolint:gochecknoglobals // a constant
+var errEnd = errors.New("it ends early")
 
 // Err is the first error.
 func (r *Reader) Err() error { return r.err }
