@@ -1,6 +1,7 @@
 package meter_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -205,6 +206,23 @@ func TestBulkOperationsComeInPieces(t *testing.T) {
 		if n := g.refills - refills; n < length/piece {
 			t.Errorf("%s: the host was asked %d times in %d bytes", c.name, n, length)
 		}
+	}
+}
+
+// What ends the guest ends its bulk operations half way.
+func TestBulkOperationsCanBeEnded(t *testing.T) {
+	t.Parallel()
+	const length = 20 << 20
+	g := start(t, "guests.wasm", granter{slice: 1e6, limit: length / 2}, meter.Options{})
+	if _, _, err := g.call("grow", 399); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := g.call("fill", 0, 'x', length); !errors.Is(err, errOutOfFuel) {
+		t.Fatal(err)
+	}
+	memory, _ := g.Memory().Read(0, length)
+	if n := bytes.IndexByte(memory, 0); n < length/4 || n > length/2 {
+		t.Errorf("%d bytes were filled with fuel for %d", n, length/2)
 	}
 }
 
