@@ -298,6 +298,38 @@ func TestFunctionLimits(t *testing.T) {
 	}
 }
 
+// TestCopiesShareTheCPULimit: several calls at a time have together what one
+// has alone.
+func TestCopiesShareTheCPULimit(t *testing.T) {
+	a := &shelf{}
+	r := newRuntime(t, a)
+	defer r.Close()
+	spec := function(a.add(t, reactor(t, "numbers.c")), func(w *dhowv1.WasmSource) {
+		w.Limits.Timeout = durationpb.New(2 * time.Second)
+		w.Limits.Fuel = 0
+	})
+	spec.Resources = &dhowv1.Resources{Limits: &dhowv1.ResourceList{Cpu: 100}}
+	d := deployOn(t, r, "w", spec)
+	begun := time.Now()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, why := d.call(t.Context(), runtime.Call{Function: "spin"}); !strings.HasPrefix(why, "TimedOut: ") {
+				t.Errorf("spin: %q", why)
+			}
+		})
+	}
+	wg.Wait()
+	s, err := r.Stats(t.Context(), d.task.ID)
+	// Each could have used as much alone; a slow machine only makes it less.
+	if share := s.CPU.Seconds() / time.Since(begun).Seconds(); err != nil || share > 0.2 || s.Throttled == 0 {
+		t.Errorf("four calls used %.3f of a core, and the limit is 0.1: %+v, %v", share, s, err)
+	}
+	if !d.told("CPUThrottled") {
+		t.Error("nobody was told that the limit slows it down")
+	}
+}
+
 // TestHTTPWasm: a handler is recognised, gets its configuration, and answers
 // requests and calls.
 func TestHTTPWasm(t *testing.T) {
