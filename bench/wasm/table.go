@@ -53,6 +53,14 @@ func (r row) atLeast() row {
 	return r
 }
 
+// ratio is to the peer: as the limit has it where that is for a ratio.
+func (r row) ratio() float64 {
+	if r.more {
+		return r.judged
+	}
+	return r.value / r.than
+}
+
 func (r row) met() string {
 	reached := func(bound float64) bool {
 		if r.more {
@@ -80,7 +88,7 @@ func (t *table) write(out io.Writer) {
 	for _, r := range t.rows {
 		peer, than, ratio := "-", "-", "-"
 		if r.peer != "" {
-			peer, than, ratio = r.peer, number(r.than)+" "+r.unit, fmt.Sprintf("%.3g x", r.value/r.than)
+			peer, than, ratio = r.peer, number(r.than)+" "+r.unit, fmt.Sprintf("%.3g x", r.ratio())
 		}
 		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s %s\t%s %s\t%s\n",
 			r.figure, number(r.value), r.unit, peer, than, ratio, number(r.limit), r.judgedIn, number(r.aim), r.judgedIn, r.met())
