@@ -3,7 +3,7 @@
 // taken with its peer in turns in the same run, and printed next to the limit
 // it is held against.
 //
-//	wasm [-bin DIR] [-rounds N] [-only NAME,...] [-out FILE] [FIGURE...]
+//	wasm [-rounds N] [-only NAME,...] [-out FILE] [FIGURE...]
 package main
 
 import (
@@ -19,7 +19,6 @@ import (
 )
 
 type options struct {
-	bin    string   // where dhow and guests/ are
 	rounds int      // turns each contender gets
 	only   []string // parts of names; empty: all
 	forms  []string // of metering
@@ -80,7 +79,6 @@ func run(args []string, out, errs io.Writer) int {
 func parse(args []string, errs io.Writer) (o options, figures []string, err error) {
 	fs := flag.NewFlagSet("wasm", flag.ContinueOnError)
 	fs.SetOutput(errs)
-	fs.StringVar(&o.bin, "bin", "../bin", "where dhow and guests/ are")
 	fs.IntVar(&o.rounds, "rounds", 5, "turns each contender gets")
 	fs.StringVar(&o.out, "out", "", "a file that gets the table too")
 	forms := fs.String("forms", "plain,done,exact,preempt", "what metering compares; the first is what the others are measured against")
