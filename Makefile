@@ -94,7 +94,7 @@ bench-store: build ## durable writes per second next to etcd's (Debian's etcd-se
 	@./internal/tools/deps.sh etcd-server
 	cd bench && $(GO) run ./store -bin ../$(BIN)/dhow
 
-bench-wasm: deps ## wasmrt next to wazero alone, runc and native Go: make bench-wasm ARGS='metering -only json'
+bench-wasm: deps ## wasmrt next to wazero alone, runc and Extism's SDK: make bench-wasm ARGS='metering -only json'
 	@./internal/tools/deps.sh runc
 	cd bench && $(GO) run ./wasm $(ARGS)
 

@@ -1,5 +1,5 @@
 // Command wasm measures wasmrt against what people would use instead: plain
-// wazero, wazero's own way of ending a guest, runc, native Go. Each figure is
+// wazero, its own way of ending a guest, runc, Extism's SDK. Each figure is
 // taken with its peer in turns in the same run, and printed next to the limit
 // it is held against.
 //
