@@ -369,7 +369,9 @@ func TestCommandFunctions(t *testing.T) {
 
 // TestFunctionsDrain: a call in flight may end, and no new one begins.
 func TestFunctionsDrain(t *testing.T) {
-	d := deploy(t, reactor(t, "plugin.c"))
+	d := deploy(t, reactor(t, "plugin.c"), func(w *dhowv1.WasmSource) {
+		w.Limits.Timeout = durationpb.New(time.Hour) // only the end of the task ends the call
+	})
 	done := make(chan string, 1)
 	go func() {
 		_, why := d.call(t.Context(), runtime.Call{Function: "wait"})

@@ -87,6 +87,26 @@ func TestHostPolicies(t *testing.T) {
 	}
 }
 
+// TestInvokeIsListed: a guest that may call one function may not call others.
+func TestInvokeIsListed(t *testing.T) {
+	a := &shelf{}
+	r := newRuntime(t, a)
+	defer r.Close()
+	source, err := filepath.Abs("../../../wasmrt/host/testdata/host.c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := a.add(t, wasmtest.Build(t, source))
+	deployOn(t, r, "plugin", function(a.add(t, reactor(t, "plugin.c"))))
+	call := []string{"invoke", "plugin/echo", "there and back"}
+	for list, want := range map[string]bool{"other": false, "*": true} {
+		got := outputOf(t, r, hostGuest(digest, &dhowv1.HostPolicy{Invoke: []string{list}}, append(call, list, "", "")...))
+		if strings.Contains(got, "there and back") != want {
+			t.Errorf("with the list %s: %q", list, got)
+		}
+	}
+}
+
 // TestMounts: a guest sees the directories that the node offers and its
 // manifest names, to read only unless both say otherwise.
 func TestMounts(t *testing.T) {
