@@ -105,8 +105,12 @@ func TestServiceStopsWhileItWaits(t *testing.T) {
 	if exit := i.Wait(); exit.Reason != wasmrt.StoppedReason {
 		t.Errorf("exit is %+v", exit)
 	}
-	i, at := service(t, m, wasmrt.Config{})
-	c, err := net.Dial("tcp", at)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i, _ = begin(t, m, wasmrt.Config{Listeners: []net.Listener{l}})
+	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +122,7 @@ func TestServiceStopsWhileItWaits(t *testing.T) {
 	if exit := i.Wait(); exit.Reason != wasmrt.StoppedReason {
 		t.Errorf("exit is %+v", exit)
 	}
+	l.Close() // and with it a connection that the guest had not accepted yet
 	if _, err := bufio.NewReader(c).ReadByte(); err == nil {
 		t.Error("its connection is open")
 	}
