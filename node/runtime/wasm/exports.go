@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"dhow.dev/dhow/node/runtime"
+	dhowv1 "dhow.dev/dhow/proto/dhow/v1"
 	"dhow.dev/dhow/wasmrt"
 )
 
@@ -22,7 +23,7 @@ func newExports(ctx context.Context, t *run, c wasmrt.Config) (*exports, error) 
 		return nil, err
 	}
 	w := t.task.Spec.GetWasm()
-	return &exports{p, callable(w.GetTrigger(), t.module.Exports()), w.GetFunction(), t.with}, nil
+	return &exports{p, callable(dhowv1.Trigger_TRIGGER_CALL, t.module.Exports()), w.GetFunction(), t.with}, nil
 }
 
 func (e *exports) call(ctx context.Context, c runtime.Call) (runtime.CallResult, error) {

@@ -10,6 +10,13 @@
 // flight end within the grace period (reason Stopped, code 0) and interrupts those
 // that do not (reason Killed, code 137).
 //
+// A function is called, through Call and over HTTP at its port. What its module
+// is, an Extism plugin, an http-wasm handler, typed exports or a command, is
+// found from the module where the manifest does not say. Its copies begin from one
+// snapshot, are lent to one call each, and share the task's CPU limit; memory and
+// fuel are of each copy, and a fuel limit gives each call a fresh one. A service
+// is a command with the task's ports as listening sockets.
+//
 // Runs live in this process and end with it: List knows none from before.
 package wasm
 
