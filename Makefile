@@ -13,7 +13,7 @@ FUZZTIME ?= 20s
 ARGS     ?=
 export CGO_ENABLED ?= 1
 
-GUESTS := ticker hello wordcount calc
+GUESTS := ticker hello wordcount calc server
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
