@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -22,42 +23,38 @@ type (
 	runner func(stdout io.Writer) error
 )
 
-// The slices of fuel are some 100 us, as an engine gives them.
-const (
-	exactSlice   = 1_000_000
-	preemptSlice = 100_000
-)
+// sliceTime is what a slice of fuel is for, as in the engine.
+const sliceTime = 100 * time.Microsecond
 
 func forms() map[string]form {
 	return map[string]form{
-		"plain": func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, false, 0) },
-		"done":  func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, true, 0) },
+		"plain": func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, false, false) },
+		"done":  func(ctx context.Context, wasm []byte) (runner, error) { return onWazero(ctx, wasm, true, false) },
 		"exact": func(ctx context.Context, wasm []byte) (runner, error) {
-			return metered(ctx, wasm, meter.Exact, exactSlice)
+			return metered(ctx, wasm, meter.Exact)
 		},
 		"preempt": func(ctx context.Context, wasm []byte) (runner, error) {
-			return metered(ctx, wasm, meter.Preempt, preemptSlice)
+			return metered(ctx, wasm, meter.Preempt)
 		},
 	}
 }
 
-func metered(ctx context.Context, wasm []byte, mode meter.Mode, slice int64) (runner, error) {
+func metered(ctx context.Context, wasm []byte, mode meter.Mode) (runner, error) {
 	wasm, err := meter.Rewrite(wasm, meter.Options{Mode: mode})
 	if err != nil {
 		return nil, err
 	}
-	return onWazero(ctx, wasm, false, slice)
+	return onWazero(ctx, wasm, false, true)
 }
 
-// onWazero runs the module on wazero alone, on that which go.mod names. With a
-// slice it is a metered one.
-func onWazero(ctx context.Context, wasm []byte, untilDone bool, slice int64) (runner, error) {
+// onWazero runs the module on wazero alone, on that which go.mod names.
+func onWazero(ctx context.Context, wasm []byte, untilDone, metered bool) (runner, error) {
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigCompiler().WithCloseOnContextDone(untilDone).WithDebugInfoEnabled(false))
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, r); err != nil {
 		return nil, err
 	}
-	if slice > 0 {
-		if err := provideMeter(ctx, r, slice); err != nil {
+	if metered {
+		if err := provideMeter(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -82,11 +79,15 @@ func onWazero(ctx context.Context, wasm []byte, untilDone bool, slice int64) (ru
 	}, nil
 }
 
-func provideMeter(ctx context.Context, r wazero.Runtime, slice int64) error {
+func provideMeter(ctx context.Context, r wazero.Runtime) error {
 	i64 := []api.ValueType{api.ValueTypeI64}
 	b := r.NewHostModuleBuilder(meter.Namespace)
+	slice, last := int64(100_000), time.Now()
 	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(_ context.Context, stack []uint64) {
 		runtime.Gosched()
+		now := time.Now()
+		took := min(max(now.Sub(last), sliceTime/8), sliceTime*8)
+		slice, last = min(max(slice*int64(sliceTime)/int64(took), 1000), 20_000_000), now
 		stack[0] = uint64(int64(stack[0]) + slice)
 	}), i64, i64).Export(meter.ImportRefill)
 	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(context.Context, []uint64) {
