@@ -20,7 +20,7 @@ type wasmFlags struct {
 	fuel                        uint64
 	weight                      uint32
 	maxTime                     durationFlag
-	concurrency, queue, minIdle int64
+	concurrency, queue int64
 	dirs, netAllow, invoke      []string
 	config, secrets             []string
 	kv                          string
@@ -34,7 +34,9 @@ func (f *wasmFlags) add(flags *pflag.FlagSet) {
 	flags.Var(&f.maxTime, "max-time", "how long a call, or a run of a command, may take (default for calls 30s)")
 	flags.Int64Var(&f.concurrency, "concurrency", -1, "of a function: calls at a time on each instance (default 4)")
 	flags.Int64Var(&f.queue, "queue", -1, "of a function: calls that may wait on each instance (default 64)")
-	flags.Int64Var(&f.minIdle, "min-idle", -1, "of a function: copies kept ready on each instance (default 0)")
+	for _, name := range []string{"concurrency", "queue"} {
+		flags.Lookup(name).DefValue = "0" // -1 is for us, not for the help
+	}
 	flags.StringArrayVar(&f.dirs, "dir", nil, "directory of the node that the module sees, DIRECTORY:PATH, or DIRECTORY:PATH:rw to write there (repeatable)")
 	flags.StringArrayVar(&f.netAllow, "net-allow", nil, "host that the module may send HTTP requests to: api.example.com, *.example.com, https://host:8443 (repeatable)")
 	flags.StringArrayVar(&f.config, "config", nil, "configuration for the module, key=value (repeatable)")
@@ -89,13 +91,13 @@ func (f *wasmFlags) apply(t *dhowv1.Task) error {
 }
 
 func (f *wasmFlags) pool() (*dhowv1.Pool, error) {
-	if f.concurrency < 0 && f.queue < 0 && f.minIdle < 0 {
+	if f.concurrency < 0 && f.queue < 0 {
 		return nil, nil
 	}
-	if f.concurrency == 0 || f.concurrency > spec.MaxConcurrency || f.queue > spec.MaxQueue || f.minIdle > spec.MaxConcurrency {
-		return nil, spec.Errorf(spec.CodeInvalid, "--concurrency is 1 to %d, --queue 0 to %d, --min-idle 0 to the concurrency", spec.MaxConcurrency, spec.MaxQueue)
+	if f.concurrency == 0 || f.concurrency > spec.MaxConcurrency || f.queue > spec.MaxQueue {
+		return nil, spec.Errorf(spec.CodeInvalid, "--concurrency is 1 to %d, --queue 0 to %d", spec.MaxConcurrency, spec.MaxQueue)
 	}
-	p := &dhowv1.Pool{Concurrency: uint32(max(f.concurrency, 0)), MinIdle: uint32(max(f.minIdle, 0))} //nolint:gosec // bounded above
+	p := &dhowv1.Pool{Concurrency: uint32(max(f.concurrency, 0))} //nolint:gosec // bounded above
 	if f.queue >= 0 {
 		p.Queue = new(uint32(f.queue)) //nolint:gosec // bounded above
 	}

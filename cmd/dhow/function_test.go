@@ -121,7 +121,7 @@ func TestDeployFunction(t *testing.T) {
 	f := newFake(t)
 	file := writeFile(t, "calc.wasm", callableModule("add"))
 	r := dhow(t, "", "deploy", "calc", file, "--type", "function", "--trigger", "call", "--function", "add", "--fuel", "1000", "--weight", "50",
-		"--max-time", "2s", "--concurrency", "8", "--queue", "0", "--min-idle", "1", "--dir", "data:/data:rw", "--net-allow", "api.example.com",
+		"--max-time", "2s", "--concurrency", "8", "--queue", "0", "--dir", "data:/data:rw", "--net-allow", "api.example.com",
 		"--config", "a=b,c", "--secret", "k=s=t", "--kv", "cart", "--invoke", "price", "--memory", "64Mi", "--no-wait")
 	wantCode(t, r, 0)
 	w := f.workload("calc")
@@ -133,7 +133,7 @@ func TestDeployFunction(t *testing.T) {
 			Http: []string{"api.example.com"}, Config: map[string]string{"a": "b,c"}, Secrets: map[string]string{"k": "s=t"},
 			Kv: &dhowv1.KeyValue{Store: "cart", MaxBytes: 16 << 20}, Invoke: []string{"price"},
 		},
-		Pool: &dhowv1.Pool{Concurrency: 8, Queue: proto.Uint32(0), MinIdle: 1, IdleTimeout: durationpb.New(time.Minute)},
+		Pool: &dhowv1.Pool{Concurrency: 8, Queue: proto.Uint32(0), IdleTimeout: durationpb.New(time.Minute)},
 	}
 	if w.GetSpec().GetType() != dhowv1.WorkloadType_WORKLOAD_TYPE_FUNCTION || !proto.Equal(task.GetWasm(), want) {
 		t.Errorf("deployed %v", w)

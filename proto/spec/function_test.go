@@ -102,7 +102,6 @@ func TestValidateFunction(t *testing.T) {
 		"concurrency":        {pool(&dhowv1.Pool{Concurrency: 1001}), at + ".wasm.pool.concurrency: at most 1000"},
 		"queue":              {pool(&dhowv1.Pool{Queue: proto.Uint32(100_001)}), at + ".wasm.pool.queue: at most 100000"},
 		"no queue":           {pool(&dhowv1.Pool{Queue: proto.Uint32(0)}), ""},
-		"min idle":           {pool(&dhowv1.Pool{Concurrency: 2, MinIdle: 3}), at + ".wasm.pool.minIdle: concurrency of 2"},
 		"idle timeout":       {pool(&dhowv1.Pool{IdleTimeout: durationpb.New(-1)}), at + ".wasm.pool.idleTimeout: is negative"},
 		"weight":             {limits(&dhowv1.WasmLimits{Weight: 10_001}), at + ".wasm.limits.weight: 1 to 10000"},
 		"small stack":        {limits(&dhowv1.WasmLimits{Stack: 1}), at + ".wasm.limits.stack: 64Ki to 256Mi"},

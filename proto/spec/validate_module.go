@@ -83,9 +83,6 @@ func (c *checker) pool(path string, p *dhowv1.Pool) {
 	if n := p.GetQueue(); n > MaxQueue {
 		c.add(path+".queue", "is %d; at most %d are allowed", n, MaxQueue)
 	}
-	if n := p.GetMinIdle(); n > p.GetConcurrency() {
-		c.add(path+".minIdle", "is %d, more than the concurrency of %d", n, p.GetConcurrency())
-	}
 	c.duration(path+".idleTimeout", p.GetIdleTimeout(), 0)
 }
 

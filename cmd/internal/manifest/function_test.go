@@ -31,7 +31,7 @@ spec:
             secrets: {key: s3cret}
             kv: cart
             invoke: [price]
-          pool: {concurrency: 8, queue: 0, minIdle: 1, idleTimeout: 10s, maxCalls: 100}
+          pool: {concurrency: 8, queue: 0, idleTimeout: 10s, maxCalls: 100}
         mounts: ["data:/data", "logs:/logs:rw"]
 `
 
@@ -46,7 +46,7 @@ func TestDecodeFunction(t *testing.T) {
 				Http: []string{"https://api.example.com"}, Config: map[string]string{"retries": "3"}, Secrets: map[string]string{"key": "s3cret"},
 				Kv: &dhowv1.KeyValue{Store: "cart"}, Invoke: []string{"price"},
 			},
-			Pool: &dhowv1.Pool{Concurrency: 8, Queue: proto.Uint32(0), MinIdle: 1, IdleTimeout: durationpb.New(10 * time.Second), MaxCalls: 100},
+			Pool: &dhowv1.Pool{Concurrency: 8, Queue: proto.Uint32(0), IdleTimeout: durationpb.New(10 * time.Second), MaxCalls: 100},
 		}},
 		Mounts: []*dhowv1.Mount{{Directory: "data", Path: "/data"}, {Directory: "logs", Path: "/logs", Writable: true}},
 	}

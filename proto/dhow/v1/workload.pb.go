@@ -1594,13 +1594,12 @@ type Pool struct {
 	Concurrency uint32 `protobuf:"varint,1,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
 	// Calls that wait for one of these; more are refused. Default 64.
 	Queue *uint32 `protobuf:"varint,2,opt,name=queue,proto3,oneof" json:"queue,omitempty"`
-	// Copies that are kept ready while there are no calls. Default 0.
-	MinIdle uint32 `protobuf:"varint,3,opt,name=min_idle,json=minIdle,proto3" json:"min_idle,omitempty"`
-	// How long others are kept. Default 1 min.
-	IdleTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
+	// How long a copy is kept that has no calls. Default 1 min. A new one takes
+	// well under a millisecond.
+	IdleTimeout *durationpb.Duration `protobuf:"bytes,3,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// After so many calls a copy is replaced; 1: each call has a fresh one.
 	// Default 0: never.
-	MaxCalls      uint32 `protobuf:"varint,5,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
+	MaxCalls      uint32 `protobuf:"varint,4,opt,name=max_calls,json=maxCalls,proto3" json:"max_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1645,13 +1644,6 @@ func (x *Pool) GetConcurrency() uint32 {
 func (x *Pool) GetQueue() uint32 {
 	if x != nil && x.Queue != nil {
 		return *x.Queue
-	}
-	return 0
-}
-
-func (x *Pool) GetMinIdle() uint32 {
-	if x != nil {
-		return x.MinIdle
 	}
 	return 0
 }
@@ -2742,13 +2734,12 @@ const file_dhow_v1_workload_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
 	"\bKeyValue\x12\x14\n" +
 	"\x05store\x18\x01 \x01(\tR\x05store\x12\x1b\n" +
-	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\"\xc3\x01\n" +
+	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\"\xa8\x01\n" +
 	"\x04Pool\x12 \n" +
 	"\vconcurrency\x18\x01 \x01(\rR\vconcurrency\x12\x19\n" +
-	"\x05queue\x18\x02 \x01(\rH\x00R\x05queue\x88\x01\x01\x12\x19\n" +
-	"\bmin_idle\x18\x03 \x01(\rR\aminIdle\x12<\n" +
-	"\fidle_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12\x1b\n" +
-	"\tmax_calls\x18\x05 \x01(\rR\bmaxCallsB\b\n" +
+	"\x05queue\x18\x02 \x01(\rH\x00R\x05queue\x88\x01\x01\x12<\n" +
+	"\fidle_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vidleTimeout\x12\x1b\n" +
+	"\tmax_calls\x18\x04 \x01(\rR\bmaxCallsB\b\n" +
 	"\x06_queue\"9\n" +
 	"\vImageSource\x12\x10\n" +
 	"\x03ref\x18\x01 \x01(\tR\x03ref\x12\x18\n" +
