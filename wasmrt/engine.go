@@ -52,6 +52,7 @@ type Engine struct {
 	runtime wazero.Runtime
 	cache   wazero.CompilationCache
 	disk    *diskCache
+	guests  wazero.ModuleConfig
 	start   time.Time // the guests' monotonic clock counts from here
 	share   *share
 	// ownClock: Options.Now was not given.
@@ -77,7 +78,7 @@ func NewEngine(ctx context.Context, o Options) (*Engine, error) {
 	o.setDefaults()
 	e := &Engine{
 		ownClock: ownClock,
-		o:        o, start: o.Now(),
+		o:        o, start: o.Now(), guests: guestConfig(),
 		kernels:   map[string]*kernelCode{},
 		codes:     map[string]*code{},
 		compiling: map[string]*flight{},

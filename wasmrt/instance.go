@@ -44,6 +44,8 @@ type Instance struct {
 	tell   func(Notice)
 	memory *memory
 	files  *files
+	args   guestStrings
+	env    guestStrings
 	module api.Module
 	// kernels are the guest's own instances of host modules' kernels.
 	kernels map[string]*Kernel

@@ -2,11 +2,9 @@ package wasmrt
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"math"
 	goruntime "runtime"
-	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -29,7 +27,16 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 	if need := m.code.tables; need > uint64(c.Limits.Tables) {
 		return nil, nil, failf(ReasonTableLimit, "the module needs tables of %d elements, and the limit is %d: raise the limit", need, c.Limits.Tables)
 	}
+	args, err := newArguments(c.Args)
+	if err != nil {
+		return nil, nil, err
+	}
+	env, err := newEnvironment(c.Env)
+	if err != nil {
+		return nil, nil, err
+	}
 	i := newInstance(m.code, c)
+	i.args, i.env = args, env
 	i.begun, i.ahead = o.begun, o.ahead
 	// What it holds from then on keeps the image that is mapped next.
 	if err := e.enter(i, m); err != nil {
@@ -47,7 +54,7 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 		i.end(Exit{})
 		return nil, nil, err
 	}
-	if err = i.load(call, c, o, limit); err != nil {
+	if err = i.load(call, o, limit); err != nil {
 		call.end()
 		i.end(Exit{})
 		return nil, nil, err
@@ -67,7 +74,7 @@ func newInstance(c *code, config Config) *Instance {
 }
 
 // load instantiates the module, which is work like any other.
-func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) (err error) {
+func (i *Instance) load(call *callContext, o *origin, limit uint64) (err error) {
 	if !i.enter(call) {
 		return call.Err()
 	}
@@ -83,7 +90,7 @@ func (i *Instance) load(call *callContext, c Config, o *origin, limit uint64) (e
 	}
 	// wazero asks for a memory once: a module has at most one.
 	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return i.memory })
-	i.module, err = i.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), i.code.compiled, i.moduleConfig(c))
+	i.module, err = i.engine.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), i.code.compiled, i.engine.guests)
 	switch _, exited := errors.AsType[*sys.ExitError](err); {
 	case err == nil:
 	case i.interrupted(call):
@@ -115,24 +122,15 @@ func memoryLimit(need, limit uint64) (uint64, error) {
 	return limit, nil
 }
 
-func (i *Instance) moduleConfig(c Config) wazero.ModuleConfig {
-	e := i.engine
-	mc := wazero.NewModuleConfig().
+// guestConfig is wazero's configuration of all guests: what is of one alone is
+// ours. See wasi.go.
+func guestConfig() wazero.ModuleConfig {
+	return wazero.NewModuleConfig().
 		WithName("").
 		WithStartFunctions().
-		WithArgs(c.Args...).
-		WithRandSource(rand.Reader).
-		WithWalltime(func() (int64, int32) {
-			now := e.o.Now()
-			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // below a billion
-		}, 1).
-		WithNanotime(func() int64 { return int64(i.monotonic()) }, 1).
+		WithWalltime(func() (int64, int32) { return 0, 0 }, 1). // for its resolution alone
+		WithNanotime(func() int64 { return 0 }, 1).             // as above
 		WithOsyield(goruntime.Gosched)
-	for _, kv := range c.Env {
-		name, value, _ := strings.Cut(kv, "=")
-		mc = mc.WithEnv(name, value)
-	}
-	return mc
 }
 
 // newCall makes the context of a call.

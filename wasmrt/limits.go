@@ -62,7 +62,7 @@ const (
 	NoticeMemoryLimit  = "MemoryLimit"  // more memory was refused
 	NoticeTableLimit   = "TableLimit"   // a larger table was refused
 	NoticeFileLimit    = "FileLimit"    // one more open file was refused
-	NoticeCPUThrottled = "CPUThrottled" // it wants more than its CPU limit
+	NoticeCPUThrottled = "CPUThrottled" // it has waited more than a second because of its CPU limit
 )
 
 // Usage is what a guest has used since it was made.

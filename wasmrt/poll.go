@@ -14,9 +14,10 @@ const (
 	subscriptionSize = 48
 	eventSize        = 32
 
-	clockRealtime = 0
-	clockThread   = 3
-	clockAbsolute = 1 // a flag
+	clockRealtime  = 0
+	clockMonotonic = 1
+	clockThread    = 3
+	clockAbsolute  = 1 // a flag
 
 	// maxSubscriptions is more than a guest of our limits can use.
 	maxSubscriptions = 1 << 16

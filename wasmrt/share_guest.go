@@ -22,6 +22,9 @@ const (
 	mostSlice  = 20_000_000
 	// sliceOver is how long a slice may last because of host functions.
 	sliceOver = 10 * sliceTime
+	// muchThrottled is how long a guest has to wait in all because of its CPU
+	// limit until its owner is told: most wait a little at their start.
+	muchThrottled = time.Second
 )
 
 // compute is a guest's time on the CPU. Only the goroutine of its call changes
@@ -129,10 +132,13 @@ func (i *Instance) allowed(c *callContext, now time.Duration) (at time.Duration,
 }
 
 func (i *Instance) throttle(c *callContext, now, wait time.Duration) bool {
-	i.notify(NoticeCPUThrottled, "it wants more than its CPU limit")
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(min(wait, muchThrottled))
 	defer timer.Stop()
-	defer func() { i.throttled.Add(int64(i.engine.monotonic() - now)) }()
+	defer func() {
+		if i.throttled.Add(int64(i.engine.monotonic()-now)) > int64(muchThrottled) {
+			i.notify(NoticeCPUThrottled, "it wants more than its CPU limit")
+		}
+	}()
 	select {
 	case <-timer.C:
 	case <-i.poke:

@@ -22,8 +22,8 @@ const maxVectors = 1024
 // maxPath bounds paths in bytes.
 const maxPath = 4096
 
-// buildWASI puts preview 1 into the runtime. What concerns arguments, clocks
-// and the end is wazero's. Files, sockets and waiting are ours: there, waiting
+// buildWASI puts preview 1 into the runtime. The end of a guest
+// and the rest that needs nothing of it are wazero's. Files, sockets and waiting are ours: there, waiting
 // knows one thing at a time and no end when the guest is stopped, symbolic
 // links lead out of a mount, and descriptors are not counted.
 func buildWASI(ctx context.Context, r wazero.Runtime) (map[string]api.FunctionDefinition, error) {
@@ -70,6 +70,11 @@ func (f wasiFunction) Call(ctx context.Context, mod api.Module, stack []uint64) 
 
 func wasiFunctions() []wasiFunction {
 	return []wasiFunction{
+		{"args_get", "ii", argsGet},
+		{"args_sizes_get", "ii", argsSizesGet},
+		{"clock_time_get", "iIi", clockTimeGet},
+		{"environ_get", "ii", environGet},
+		{"environ_sizes_get", "ii", environSizesGet},
 		{"fd_advise", "iIIi", fdAdvise},
 		{"fd_allocate", "iII", fdAllocate},
 		{"fd_close", "i", fdClose},
