@@ -16,14 +16,14 @@ import (
 // wasmFlags are deploy's for wasm modules: what starts them, how far they may
 // go, and what they may reach.
 type wasmFlags struct {
-	trigger, function           string
-	fuel                        uint64
-	weight                      uint32
-	maxTime                     durationFlag
-	concurrency, queue int64
-	dirs, netAllow, invoke      []string
-	config, secrets             []string
-	kv                          string
+	trigger, function      string
+	fuel                   uint64
+	weight                 uint32
+	maxTime                durationFlag
+	concurrency, queue     int64
+	dirs, netAllow, invoke []string
+	config, secrets        []string
+	kv                     string
 }
 
 func (f *wasmFlags) add(flags *pflag.FlagSet) {

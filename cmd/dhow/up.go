@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"dhow.dev/dhow/cmd/internal/agentcmd"
 	"dhow.dev/dhow/control"
 	"dhow.dev/dhow/internal/client"
 	"dhow.dev/dhow/node"
@@ -33,6 +34,7 @@ type up struct {
 	nodes    int
 	context  string
 	logLevel string
+	reach    agentcmd.Reach
 }
 
 func upCmd(a *app) *cobra.Command {
@@ -52,6 +54,7 @@ Ctrl-C. The next start with the same data directory finds everything again.`,
 	flags.StringVar(&u.server.Raft, "raft", "127.0.0.1:7401", "host:port for other servers (mutual TLS)")
 	flags.StringVar(&u.server.Gossip, "gossip", "127.0.0.1:7402", "host:port for gossip, TCP and UDP (encrypted)")
 	flags.StringVar(&u.context, "context-name", "up", "name of the context that is written for the command line")
+	u.reach.Add(flags)
 	flags.StringVar(&u.logLevel, "log-level", "warn", "debug, info, warn or error")
 	return cmd
 }
@@ -140,6 +143,9 @@ func (u *up) startNodes(ctx context.Context, group *errgroup.Group, server *cont
 		config := node.Config{
 			Name: "node-" + strconv.Itoa(i), Dir: filepath.Join(dir, "node-"+strconv.Itoa(i)), Join: c.Servers,
 			Address: host, Gossip: net.JoinHostPort(host, "0"), Engine: engine, Logger: logger, Capacity: share,
+		}
+		if err := u.reach.Apply(&config); err != nil {
+			return err
 		}
 		if _, err := os.Stat(config.Dir); errors.Is(err, os.ErrNotExist) {
 			if config.Token, err = server.JoinToken(ctx, dhowv1.Role_ROLE_JOIN_NODE, time.Hour); err != nil {

@@ -7,7 +7,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +29,7 @@ type Flags struct {
 	cpu, memory              string
 	reservedCPU, reservedMem string
 	logBytes, artifactBytes  string
-	directories              map[string]string
+	reach                    Reach
 }
 
 // Add makes a command's flags those of an agent.
@@ -52,8 +51,7 @@ func Add(fs *pflag.FlagSet) *Flags {
 	fs.StringVar(&f.reservedMem, "reserved-memory", "", "memory kept from instances")
 	fs.StringVar(&f.artifactBytes, "artifact-cache", "", "disk space for artifacts (default 4Gi)")
 	fs.StringVar(&f.logBytes, "log-space", "", "disk space for the logs of all instances (default 1Gi)")
-	fs.StringToStringVar(&f.directories, "directory", nil, "directory that wasm modules may mount by its name, NAME=PATH, or NAME=PATH:rw to let them write (repeatable; default: none)")
-	fs.StringSliceVar(&f.PrivateNetworks, "private-network", nil, "network, as 10.0.0.0/8, that hosts on a module's allow-list may be in by their names (repeatable; default: none)")
+	f.reach.Add(fs)
 	fs.StringVar(&f.Metrics, "metrics", "", "host:port to answer GET /metrics on, to anyone who reaches it (default: nowhere)")
 	fs.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	return f
@@ -92,24 +90,11 @@ func (f *Flags) config(getenv func(string) (string, bool), stderr io.Writer) (no
 			return node.Config{}, spec.Errorf(spec.CodeInvalid, "--label %s=%s: %s", key, value, why)
 		}
 	}
-	c.Directories = directories(f.directories)
-	for _, n := range c.PrivateNetworks {
-		if _, err := netip.ParsePrefix(n); err != nil {
-			return node.Config{}, spec.Errorf(spec.CodeInvalid, "--private-network %q: want an address and a length, such as 10.0.0.0/8", n)
-		}
+	if err := f.reach.Apply(c); err != nil {
+		return node.Config{}, err
 	}
 	err := f.amounts(c)
 	return *c, err
-}
-
-// directories reads NAME=PATH[:rw].
-func directories(texts map[string]string) map[string]node.Directory {
-	all := map[string]node.Directory{}
-	for name, text := range texts {
-		path, writable := strings.CutSuffix(text, ":rw")
-		all[name] = node.Directory{Path: path, Writable: writable}
-	}
-	return all
 }
 
 // amounts reads the flags that are quantities.
