@@ -182,12 +182,12 @@ func (u *up) writeContext(server *control.Server, dir string) (client.Context, s
 }
 
 func (u *up) greet(c client.Context, file string, took time.Duration) {
-	_, _ = fmt.Fprintf(u.app.stdout, `dhow is up after %d ms: a server at https://%s and %d nodes. Ctrl-C stops it.
+	_, _ = fmt.Fprintf(u.app.stdout, `dhow is up after %d ms: a server at https://%s and %s. Ctrl-C stops it.
 The context %q is in %s; in another terminal, try:
 
   dhow node list
   dhow deploy NAME FILE.wasm --replicas 3
   dhow get instances -o wide
   dhow logs -f NAME --all
-`, took.Milliseconds(), c.Servers[0], u.nodes, c.Name, file)
+`, took.Milliseconds(), c.Servers[0], count(u.nodes, "node"), c.Name, file)
 }
