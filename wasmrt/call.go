@@ -146,6 +146,9 @@ func (i *Instance) Call(ctx context.Context, name string, args ...uint64) ([]uin
 	return stack[:f.results], nil
 }
 
+// functions are those of a guest that were called.
+type functions struct{ known map[string]*function }
+
 // function is an exported function that was called before. It keeps the stack
 // that it runs on.
 type function struct {
@@ -154,19 +157,19 @@ type function struct {
 }
 
 func (i *Instance) function(name string) (*function, error) {
-	if f, ok := i.functions[name]; ok {
+	if i.functions == nil {
+		i.functions = &functions{map[string]*function{}}
+	}
+	if f, ok := i.functions.known[name]; ok {
 		return f, nil
 	}
 	f := i.module.ExportedFunction(name)
 	if f == nil {
 		return nil, i.noExport(name)
 	}
-	if i.functions == nil {
-		i.functions = map[string]*function{}
-	}
 	d := f.Definition()
 	known := &function{f, len(d.ParamTypes()), len(d.ResultTypes())}
-	i.functions[name] = known
+	i.functions.known[name] = known
 	return known, nil
 }
 

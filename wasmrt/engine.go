@@ -55,6 +55,7 @@ type Engine struct {
 	guests  wazero.ModuleConfig
 	start   time.Time // the guests' monotonic clock counts from here
 	share   *share
+	warm    warm
 	// ownClock: Options.Now was not given.
 	ownClock bool
 

@@ -34,6 +34,9 @@ type Config struct {
 	// Notify is told each kind of notice once; may be nil. It is called from
 	// the guest's goroutine and has to be quick.
 	Notify func(Notice)
+	// Ended is told how a guest that Start started has ended, after all it held
+	// is freed; may be nil.
+	Ended func(Exit)
 }
 
 // Instance is a guest: a command that runs once, or functions to be called.
@@ -57,12 +60,14 @@ type Instance struct {
 	done     chan struct{}
 	exit     Exit // valid when done is closed
 
-	compute                        // of the goroutine that holds the state busy, as is what follows
-	begun     bool                 // the start function has run
-	ahead     time.Duration        // of the engine's clock is the guest's
-	current   *callContext         // of the call
-	functions map[string]*function // that were called
-	fate      *ExitError           // what a host function ended it with
+	compute                 // of the goroutine that holds the state busy, as is what follows
+	begun     bool          // the start function has run
+	ahead     time.Duration // of the engine's clock is the guest's
+	current   *callContext  // of the call
+	functions *functions    // that were called; see warm
+	fate      *ExitError    // what a host function ended it with
+
+	place // among the guests that are idle
 
 	// attached are values of host modules' own; see Caller.Attached.
 	attached map[any]any
@@ -105,6 +110,9 @@ func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
 		// those would be the next fresh guests.
 		goruntime.Gosched()
 		i.run(ctx)
+		if c.Ended != nil {
+			c.Ended(i.exit)
+		}
 	}()
 	return i, nil
 }
@@ -181,6 +189,7 @@ func (i *Instance) reap() {
 func (i *Instance) take() error {
 	switch {
 	case i.state.CompareAndSwap(idle, busy):
+		i.functions = i.kept.Swap(nil)
 		return nil
 	case i.state.Load() == ended:
 		<-i.done
@@ -191,6 +200,7 @@ func (i *Instance) take() error {
 
 func (i *Instance) give() {
 	i.current = nil // it holds the caller's context
+	i.engine.warm.keep(i)
 	i.state.Store(idle)
 	i.reap()
 }
@@ -249,6 +259,7 @@ func (i *Instance) end(exit Exit) {
 		i.memory.release()
 	}
 	i.functions, i.current = nil, nil
+	i.engine.warm.leave(i)
 	i.state.Store(ended)
 	i.engine.leave(i)
 	close(i.done)

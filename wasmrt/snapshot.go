@@ -149,7 +149,7 @@ func (s *Snapshot) reseed(ctx context.Context, i *Instance) error {
 		return err
 	}
 	// It is not called again, and would keep the stack that it ran on.
-	return i.alone(func() error { delete(i.functions, ReseedExport); return nil })
+	return i.alone(func() error { i.functions = nil; return nil })
 }
 
 // Close frees the snapshot. Instances made from it keep what they need.

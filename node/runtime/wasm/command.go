@@ -21,15 +21,14 @@ type command struct {
 
 // startCommand starts it; what after does at its end.
 func (t *run) startCommand(c wasmrt.Config, after func()) (guest, error) {
+	c.Ended = func(e wasmrt.Exit) {
+		after()
+		t.end(runtime.Exit{Code: int32(e.Code), Reason: e.Reason, Message: e.Message}) //nolint:gosec // wraps as a process's code does
+	}
 	i, err := t.module.Start(t.with(t.r.ctx), c)
 	if err != nil {
 		return nil, startError(t, err)
 	}
-	go func() {
-		e := i.Wait()
-		after()
-		t.end(runtime.Exit{Code: int32(e.Code), Reason: e.Reason, Message: e.Message}) //nolint:gosec // wraps as a process's code does
-	}()
 	return &command{run: t, instance: i}, nil
 }
 
