@@ -157,7 +157,7 @@ func (e *Engine) newKernel(ctx context.Context, code *kernelCode, limit uint64) 
 		return nil, &Error{Reason: ReasonNoMapping, Message: "no memory for the guest", Err: err}
 	}
 	allocator := experimental.MemoryAllocatorFunc(func(uint64, uint64) experimental.LinearMemory { return m })
-	module, err := e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), code.compiled, wazero.NewModuleConfig().WithName(""))
+	module, err := e.runtime.InstantiateModule(experimental.WithMemoryAllocator(ctx, allocator), code.compiled, e.guests)
 	if err != nil {
 		m.release()
 		return nil, &Error{Reason: ReasonBadConfig, Message: "the host module's kernel cannot be started", Err: err}

@@ -15,6 +15,8 @@ type memory struct {
 	refused atomic.Bool
 	refuse  func() // told when the guest is refused more
 	m       mapping
+	image   *image // what it was mapped from
+	apart   []byte // what the pages held that were given back; see doze
 }
 
 // room is mapped beyond the size that a guest has, so that it rarely moves
@@ -32,6 +34,10 @@ func newMemory(size, limit uint64, i *image) (*memory, error) {
 		return nil, err
 	}
 	m.m.small()
+	if i != nil {
+		i.hold()
+		m.image = i
+	}
 	return m, nil
 }
 
@@ -66,5 +72,7 @@ func (m *memory) Free() {}
 
 func (m *memory) release() {
 	m.m.close()
+	m.image.close()
+	m.image, m.apart = nil, nil
 	m.size.Store(0)
 }

@@ -109,25 +109,37 @@ func (c wasiCall) await(subs []subscription, now time.Duration) {
 	if ready {
 		return
 	}
-	var expired <-chan time.Time
-	if clock {
-		timer := time.NewTimer(first - now)
-		defer timer.Stop()
-		expired = timer.C
+	const never = math.MaxInt64
+	if !clock {
+		first = never
 	}
+	doze := later(now, dozeAfter)
+	timer := time.NewTimer(min(first, doze) - now)
+	defer timer.Stop()
 	c.instance.block()
 	for {
 		select {
 		case <-c.ctx.Done():
+			c.instance.memory.wake()
 			c.instance.unblock()
 			c.goOn()
 			return
-		case <-expired:
+		case <-timer.C:
+			if doze < first {
+				now = max(doze, c.instance.monotonic())
+				doze = never
+				c.instance.doze()
+				if clock {
+					timer.Reset(first - now)
+				}
+				continue
+			}
 			now = max(first, c.instance.monotonic())
 		case <-c.files.waker:
 			now = c.instance.monotonic()
 		}
 		if ready, _, _ = c.look(subs, now); ready {
+			c.instance.memory.wake()
 			c.instance.unblock()
 			c.goOn()
 			return
