@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -58,6 +59,8 @@ func idle(b *testing.B, r *wasm.Runtime, n int, spec *dhowv1.Task, use func(runt
 	b.Helper()
 	for b.Loop() {
 		debug.FreeOSMemory()
+		var was, is goruntime.MemStats
+		goruntime.ReadMemStats(&was)
 		before := resident(b)
 		ids := make([]runtime.ID, n)
 		for i := range n {
@@ -69,8 +72,15 @@ func idle(b *testing.B, r *wasm.Runtime, n int, spec *dhowv1.Task, use func(runt
 				b.Fatal(err)
 			}
 		}
+		if all, err := r.List(b.Context()); err != nil || len(all) != n || !all[0].Running {
+			b.Fatalf("%d of %d run: %v", len(all), n, err)
+		}
+		<-time.After(3 * time.Second) // guests that wait for one give pages back
 		debug.FreeOSMemory()
 		b.ReportMetric(float64(resident(b)-before)/float64(n)/1024, "KiB/instance")
+		goruntime.ReadMemStats(&is)
+		b.ReportMetric(float64(is.HeapAlloc-was.HeapAlloc)/float64(n)/1024, "heap-KiB/instance")
+		b.ReportMetric(float64(is.StackInuse-was.StackInuse)/float64(n)/1024, "stacks-KiB/instance")
 		for _, id := range ids {
 			if err := errors.Join(r.Stop(b.Context(), id, 0), r.Remove(b.Context(), id)); err != nil {
 				b.Fatal(err)

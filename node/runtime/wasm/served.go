@@ -57,6 +57,7 @@ func (t *run) serve(ctx context.Context, c callee) (guest, runtime.Started, erro
 	s := &served{run: t, callee: c}
 	s.base, s.cancel = context.WithCancel(t.r.ctx)
 	s.http = &http.Server{
+		Protocols:         http1(),
 		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -202,6 +203,14 @@ func (s *served) stats() runtime.Stats {
 	u := s.callee.usage()
 	u.Calls, u.Failed = s.calls.Load(), s.failed.Load()
 	return u
+}
+
+// http1 is all that a port without TLS needs: what a server has for more is a
+// kilobyte.
+func http1() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	return &p
 }
 
 // statusWriter notes the status.
