@@ -15,6 +15,7 @@ type callContext struct {
 	context.Context //nolint:containedctx // the caller's: this is one itself
 	instance        *Instance
 	deadline        time.Duration // on the engine's clock; 0: none
+	whole           bool          // it lasts as long as the guest
 
 	mu      sync.Mutex
 	ended   bool
@@ -41,13 +42,21 @@ func callOf(ctx context.Context) *callContext {
 func instanceOf(ctx context.Context) *Instance { return callOf(ctx).instance }
 
 // Done implements context.Context.
-func (c *callContext) Done() <-chan struct{} { return c.derive().Done() }
+func (c *callContext) Done() <-chan struct{} {
+	if c.whole && c.deadline == 0 && c.Context.Done() == nil {
+		return c.instance.life.Done() // guests that sleep are many
+	}
+	return c.derive().Done()
+}
 
 // Err implements context.Context.
 func (c *callContext) Err() error {
 	err := c.over(c.instance.engine.monotonic())
 	if err == nil && c.instance.stopping.Load() {
 		err = context.Canceled
+	}
+	if err == nil && c.whole {
+		err = c.instance.life.Err()
 	}
 	c.mu.Lock()
 	derived := c.derived

@@ -2,7 +2,6 @@ package wasmrt
 
 import (
 	"bytes"
-	"encoding/binary"
 	"slices"
 	"time"
 )
@@ -15,7 +14,7 @@ const (
 	// dozeMost bounds the memory of guests that do so, as all of it is looked at.
 	dozeMost = 16 << 20
 	// dozeBlock is the unit in which a page is compared with the image's.
-	dozeBlock = 64
+	dozeBlock = 8
 )
 
 // doze frees the memory's pages until wake. Nobody uses the memory meanwhile.
@@ -37,25 +36,36 @@ func (m *memory) doze() {
 
 // wake brings back what doze kept.
 func (m *memory) wake() {
-	for b := m.apart; len(b) > 0; b = b[4+dozeBlock:] {
-		copy(m.m.buf[binary.LittleEndian.Uint32(b):], b[4:4+dozeBlock])
+	for b := m.apart; len(b) > 0; {
+		at, n := le.Uint32(b), le.Uint32(b[4:])
+		copy(m.m.buf[at:], b[8:8+n])
+		b = b[8+n:]
 	}
 	m.apart = nil
 }
 
 // differing appends the blocks of a page that are not as they were at first,
-// each after its offset in the memory.
+// each run of them after its offset in the memory and its size.
 func (m *memory) differing(to []byte, page int) []byte {
 	first := zeros[:]
 	if uint64(page)*copyPage < m.m.imaged() { //nolint:gosec // not negative
 		first = m.image.page(page)
 	}
 	is := pageAt(m.m.buf, page)
+	run := -1 // where it begins in to
 	for at := 0; at < copyPage; at += dozeBlock {
-		if block := is[at : at+dozeBlock]; !bytes.Equal(block, first[at:at+dozeBlock]) {
-			to = binary.LittleEndian.AppendUint32(to, uint32(page*copyPage+at)) //nolint:gosec // at most dozeMost
-			to = append(to, block...)
+		block := is[at : at+dozeBlock]
+		if bytes.Equal(block, first[at:at+dozeBlock]) {
+			run = -1
+			continue
 		}
+		if run < 0 {
+			run = len(to)
+			to = le.AppendUint32(to, uint32(page*copyPage+at)) //nolint:gosec // at most dozeMost
+			to = le.AppendUint32(to, 0)
+		}
+		to = append(to, block...)
+		le.PutUint32(to[run+4:], uint32(len(to)-run-8)) //nolint:gosec // at most a page
 	}
 	return to
 }

@@ -104,14 +104,15 @@ func (m *Module) Start(ctx context.Context, c Config) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	tell := c.Ended // so that the rest of c can go
 	go func() {
 		// To the end of the global queue: a processor looks there, where the
 		// network's goroutines wait, only after 61 others of its own, and among
 		// those would be the next fresh guests.
 		goruntime.Gosched()
 		i.run(ctx)
-		if c.Ended != nil {
-			c.Ended(i.exit)
+		if tell != nil {
+			tell(i.exit)
 		}
 	}()
 	return i, nil
@@ -121,7 +122,11 @@ func (m *Module) command(ctx context.Context, c Config) (*Instance, context.Cont
 	if m.code.noStart != nil {
 		return nil, nil, m.code.noStart
 	}
-	return m.instantiate(ctx, c, m.code.origin())
+	i, ctx, err := m.instantiate(ctx, c, m.code.origin())
+	if err == nil {
+		callOf(ctx).whole = true
+	}
+	return i, ctx, err
 }
 
 // run calls _start, and frees all when it has returned.

@@ -131,7 +131,7 @@ func guestConfig() wazero.ModuleConfig {
 		WithStartFunctions().
 		WithWalltime(func() (int64, int32) { return 0, 0 }, 1). // for its resolution alone
 		WithNanotime(func() int64 { return 0 }, 1).             // as above
-		WithRandSource(rand.Reader). // else there is a generator of 5 KiB in each
+		WithRandSource(rand.Reader).                            // else there is a generator of 5 KiB in each
 		WithOsyield(goruntime.Gosched)
 }
 

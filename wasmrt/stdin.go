@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 
 	"github.com/tetratelabs/wazero/sys"
@@ -71,10 +72,13 @@ type arrival struct {
 // unblocker marks readers that their owner unblocks when the run is stopped.
 type unblocker interface{ unblocksOnStop() }
 
+// noInput is at its end, and so has no state: all guests share it.
+var noInput = &input{direct: http.NoBody} //nolint:gochecknoglobals // never written
+
 func newInput(r io.Reader, w waker) *input {
 	switch r := r.(type) {
 	case nil:
-		return &input{direct: strings.NewReader("")}
+		return noInput
 	case *bytes.Reader, *strings.Reader, *bytes.Buffer, unblocker:
 		return &input{direct: r}
 	}

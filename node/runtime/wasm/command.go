@@ -25,7 +25,8 @@ func (t *run) startCommand(c wasmrt.Config, after func()) (guest, error) {
 		after()
 		t.end(runtime.Exit{Code: int32(e.Code), Reason: e.Reason, Message: e.Message}) //nolint:gosec // wraps as a process's code does
 	}
-	i, err := t.module.Start(t.with(t.r.ctx), c)
+	// Close stops it, see start: a context that can be cancelled is a kilobyte.
+	i, err := t.module.Start(t.with(context.WithoutCancel(t.r.ctx)), c)
 	if err != nil {
 		return nil, startError(t, err)
 	}

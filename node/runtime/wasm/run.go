@@ -74,6 +74,9 @@ func (t *run) start(ctx context.Context, task *runtime.Task) (runtime.Started, e
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.guest, t.started = g, started
+	if t.r.ctx.Err() != nil { // Close may not have seen it
+		go func() { _ = g.stop(context.WithoutCancel(ctx), 0) }()
+	}
 	return started, nil
 }
 
