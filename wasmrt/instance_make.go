@@ -60,6 +60,7 @@ func (m *Module) instantiate(ctx context.Context, c Config, o *origin) (*Instanc
 		i.end(Exit{})
 		return nil, nil, err
 	}
+	i.memory.turn = i.lingered // while it was made there was no guest to end
 	return i, call, nil
 }
 

@@ -14,6 +14,7 @@ type memory struct {
 	size    atomic.Uint64
 	refused atomic.Bool
 	refuse  func() // told when the guest is refused more
+	turn    func() // told before it grows: that may take long, and costs no fuel
 	m       mapping
 	image   *image // what it was mapped from
 	apart   []byte // what the pages held that were given back; see doze
@@ -47,8 +48,11 @@ func (m *memory) Reallocate(size uint64) []byte {
 		m.denied()
 		return nil
 	}
+	if m.turn != nil {
+		m.turn()
+	}
 	if size > uint64(len(m.m.buf)) {
-		if m.m.grow(min(size+max(size/2, room), m.limit)) != nil {
+		if m.m.grow(min(size+max(size, room), m.limit)) != nil {
 			m.denied()
 			return nil
 		}

@@ -113,8 +113,14 @@ func move(from, to []byte) error {
 	return err
 }
 
+// unmapping is held while a mapping goes: it takes a thread beside those of
+// Go's processors, and many of them would take the machine from the guests.
+var unmapping sync.Mutex //nolint:gochecknoglobals // the machine is one
+
 func (m *mapping) close() {
 	if len(m.buf) > 0 {
+		unmapping.Lock()
+		defer unmapping.Unlock()
 		_ = unix.MunmapPtr(unsafe.Pointer(&m.buf[0]), uintptr(len(m.buf))) // fails only on what is not mapped
 	}
 	mapped.Add(-m.areas)

@@ -192,6 +192,26 @@ func (i *Instance) returned() {
 	}
 }
 
+// lingered is called where the guest has the host work for it without
+// returning to its own code. If that has used up the time of the slice, others
+// have their turn here: the guest's fuel is not to be touched.
+func (i *Instance) lingered() {
+	since, now := time.Duration(i.since.Load()), i.engine.monotonic()
+	if since == 0 || now-since < 2*sliceTime {
+		return
+	}
+	c := i.current
+	if i.interruptedAt(c, now) {
+		i.interrupt(c)
+	}
+	now, ok := i.engine.share.pass(i.seat, now, i.account(now, now-since), c.Done)
+	if !ok {
+		i.since.Store(0)
+		i.interrupt(c)
+	}
+	i.since.Store(int64(now))
+}
+
 // note keeps what the guest has used.
 func (i *Instance) note(remaining int64) {
 	i.noted = i.granted - remaining

@@ -209,3 +209,54 @@ func TestQuotaIsKept(t *testing.T) {
 		whole(t, s, 2)
 	})
 }
+
+// TestMemoryTakesTurns: a guest that grows its memory for longer than a slice
+// gives others their turn meanwhile, pays for it, and can be ended there.
+func TestMemoryTakesTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Engine{start: time.Now(), ownClock: true}
+		e.share = newShare(1, e.monotonic)
+		i := newInstance(&code{engine: e}, Config{Limits: Limits{Weight: 100}})
+		m := &memory{limit: 1 << 20, turn: i.lingered}
+		defer m.release()
+		c := i.newCall(t.Context())
+		if !i.enter(c) {
+			t.Fatal("no place")
+		}
+		var all sync.WaitGroup
+		var came time.Duration
+		all.Go(func() {
+			other := newSeat(100)
+			came, _ = e.share.acquire(other, e.monotonic(), never)
+			e.share.release(other, 0)
+		})
+		synctest.Wait()
+		time.Sleep(sliceTime)
+		m.Reallocate(pageSize)
+		synctest.Wait()
+		if came != 0 {
+			t.Error("it had no slice of its own")
+		}
+		time.Sleep(sliceTime)
+		m.Reallocate(2 * pageSize)
+		all.Wait()
+		if came != 2*sliceTime+1 {
+			t.Errorf("another came at %v, want after %v", came, 2*sliceTime)
+		}
+		if i.Busy() != 2*sliceTime {
+			t.Errorf("it paid for %v", i.Busy())
+		}
+		i.stopping.Store(true)
+		time.Sleep(2 * sliceTime)
+		defer func() {
+			if recover() == nil || i.fate == nil || i.fate.Exit.Reason != StoppedReason {
+				t.Errorf("stopped, it ends with %+v", i.fate)
+			}
+			i.leave()
+			whole(t, e.share, 1)
+			c.end()
+			i.stop()
+		}()
+		m.Reallocate(3 * pageSize)
+	})
+}
