@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
+
+	"dhow.dev/dhow/wasmrt/wasmtest"
 )
 
 // TestDoze: a memory that dozes holds no page, and has after it, byte for byte,
@@ -70,5 +74,36 @@ func TestDozeOfFullPages(t *testing.T) {
 	}
 	if m.doze(); m.apart != nil {
 		t.Errorf("%d bytes are kept apart", len(m.apart))
+	}
+}
+
+// TestDozeOfGuests: guests that sleep long go on as if nothing had been.
+func TestDozeOfGuests(t *testing.T) {
+	e, err := NewEngine(t.Context(), Options{CacheDir: wasmtest.CodeDir(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	for _, source := range []string{"c/probe.c", "go/probe.go"} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			m, err := e.CompileFile(t.Context(), wasmtest.Guest(t, source))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			var out bytes.Buffer
+			exit, err := m.Run(t.Context(), Config{Args: []string{"probe", "sleep", "1200"}, Stdout: &out})
+			if err != nil || exit.Reason != ExitedReason || exit.Code != 0 {
+				t.Fatalf("%+v, %v", exit, err)
+			}
+			words := strings.Fields(out.String())
+			if len(words) != 2 || words[0] != "sleeping" {
+				t.Fatalf("%q", out.String())
+			}
+			if ms, err := strconv.Atoi(words[1]); err != nil || ms < 1200 {
+				t.Errorf("it slept %q ms", words[1])
+			}
+		})
 	}
 }
