@@ -97,6 +97,11 @@ func (k *Kernel) Global(name string) Global {
 func (e *Engine) compileKernel(ctx context.Context, m HostModule, own map[string]api.FunctionDefinition) (*kernelCode, map[string]api.FunctionDefinition, error) {
 	compiled, err := e.runtime.CompileModule(ctx, m.Kernel)
 	if err != nil {
+		// Another engine may have tidied the directory for machine code
+		// meanwhile: see diskCache.compile.
+		compiled, err = e.runtime.CompileModule(ctx, m.Kernel)
+	}
+	if err != nil {
 		return nil, nil, &Error{Reason: ReasonBadConfig, Message: "the kernel of the host module " + m.Name + " is not valid", Err: err}
 	}
 	for _, f := range compiled.ImportedFunctions() {
