@@ -36,7 +36,8 @@ type Options struct {
 	Interpret bool
 	// Metering is what fuel counts. Default meter.Exact.
 	Metering meter.Mode
-	// MaxParallel is how many guests compute at a time. Default GOMAXPROCS.
+	// MaxParallel is how many guests compute at a time, beside as many whose
+	// work has been short until now. Default GOMAXPROCS.
 	MaxParallel int
 	// Host are the host modules that guests can import, beside WASI; see also
 	// Engine.Provide.

@@ -14,11 +14,16 @@ const lendAfter = 10 * time.Millisecond
 
 // share gives places on the CPU to guests: as many compute at a time as there
 // are places, and who has had the least in proportion to its weight is next.
+//
+// Who comes with short work does not wait: it has its first slice at once,
+// beside the others. It is on a processor already, and whoever holds a place may
+// be waiting for one: if it waited too, both would.
 type share struct {
 	now func() time.Duration
 
 	mu       sync.Mutex
 	free     int
+	extra    int // that may still compute beside those with places
 	queue    fair.Queue
 	holders  map[*fair.One]*seat
 	watching bool
@@ -28,12 +33,13 @@ type share struct {
 type seat struct {
 	fair.One               // under share.mu
 	turn     chan struct{} // its place has come; room for one
-	lent     bool          // its place went to others; under share.mu
+	lent     bool          // it has no place: it went to others; under share.mu
+	extra    bool          // it never had one; under share.mu
 	since    time.Duration // when it last came to the share; under share.mu
 }
 
 func newShare(places int, now func() time.Duration) *share {
-	return &share{free: places, now: now, holders: map[*fair.One]*seat{}}
+	return &share{free: places, extra: places, now: now, holders: map[*fair.One]*seat{}}
 }
 
 func newSeat(weight uint32) *seat {
@@ -46,16 +52,29 @@ func newSeat(weight uint32) *seat {
 func (s *share) acquire(g *seat, now time.Duration, done func() <-chan struct{}) (at time.Duration, ok bool) {
 	s.mu.Lock()
 	g.since = now
-	if s.free > 0 {
+	switch {
+	case s.free > 0:
 		s.free--
-		s.queue.Run(&g.One)
-		s.holders[&g.One] = g
+	case s.extra > 0 && s.queue.Early(&g.One):
+		s.extra--
+		g.lent, g.extra = true, true
+	default:
+		s.waitLocked(g)
 		s.mu.Unlock()
-		return now, true
+		return s.await(g, done)
 	}
-	s.waitLocked(g)
+	s.queue.Run(&g.One)
+	s.holders[&g.One] = g
 	s.mu.Unlock()
-	return s.await(g, done)
+	return now, true
+}
+
+// settleLocked ends that a guest computes without a place.
+func (s *share) settleLocked(g *seat) {
+	if g.extra {
+		s.extra++
+	}
+	g.lent, g.extra = false, false
 }
 
 // waitLocked puts the guest into the queue.
@@ -98,10 +117,10 @@ func (s *share) pass(g *seat, now, used time.Duration, done func() <-chan struct
 	g.since = now
 	switch {
 	case g.lent && s.free > 0:
-		g.lent = false
+		s.settleLocked(g)
 		s.free--
 	case g.lent:
-		g.lent = false
+		s.settleLocked(g)
 		s.queue.Leave(&g.One)
 		s.waitLocked(g)
 		s.mu.Unlock()
@@ -128,7 +147,7 @@ func (s *share) release(g *seat, used time.Duration) {
 	if !g.lent {
 		s.giveLocked()
 	}
-	g.lent = false
+	s.settleLocked(g)
 }
 
 // giveLocked gives a place to the next one, if any waits.
@@ -151,7 +170,12 @@ func (s *share) watch() {
 	now := s.now()
 	for n := 0; n < len(s.queue.Running()); n++ {
 		g := s.holders[s.queue.Running()[n]]
-		if s.queue.Waiting() > 0 && !g.lent && now-g.since >= lendAfter {
+		switch {
+		case s.queue.Waiting() == 0 || now-g.since < lendAfter:
+		case g.extra:
+			g.extra = false
+			s.extra++
+		case !g.lent:
 			g.lent = true
 			s.giveLocked()
 		}

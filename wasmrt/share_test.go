@@ -77,8 +77,8 @@ func whole(t *testing.T, s *share, places int) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.free != places || len(s.holders) != 0 || s.queue.Waiting() != 0 || len(s.queue.Running()) != 0 {
-		t.Errorf("%d of %d places are free; %d holders, %d wait, %d run", s.free, places, len(s.holders), s.queue.Waiting(), len(s.queue.Running()))
+	if s.free != places || s.extra != places || len(s.holders) != 0 || s.queue.Waiting() != 0 || len(s.queue.Running()) != 0 {
+		t.Errorf("%d and %d of %d places are free; %d holders, %d wait, %d run", s.free, s.extra, places, len(s.holders), s.queue.Waiting(), len(s.queue.Running()))
 	}
 }
 
@@ -119,6 +119,64 @@ func TestShareLends(t *testing.T) {
 		if s.watching {
 			t.Error("it watches, and nobody waits")
 		}
+	})
+}
+
+// TestShareShortWork: who comes with short work computes at once beside one that
+// has the only place, for one slice; more than that waits as all do.
+func TestShareShortWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := clocked(1)
+		long, short, more := newSeat(100), newSeat(100), newSeat(100)
+		_, _ = s.acquire(long, 0, never)
+		_, _ = s.pass(long, s.now(), time.Second, never) // it has used that much
+		begin := s.now()
+		if at, ok := s.acquire(short, begin, never); at != begin || !ok {
+			t.Errorf("short work begins at %v, %v", at, ok)
+		}
+		s.release(short, 50*time.Microsecond)
+		if at, ok := s.acquire(short, begin, never); at != begin || !ok {
+			t.Errorf("more short work begins at %v, %v", at, ok)
+		}
+		var wait sync.WaitGroup
+		var came, went time.Duration
+		wait.Go(func() { came, _ = s.acquire(more, begin, never) }) // one at a time
+		synctest.Wait()
+		wait.Go(func() { went, _ = s.pass(short, begin, 100*time.Microsecond, never) })
+		synctest.Wait()
+		time.Sleep(time.Millisecond)
+		s.release(long, time.Millisecond)
+		synctest.Wait()
+		s.release(more, 0)
+		wait.Wait()
+		if want := begin + time.Millisecond; came != want || went < want {
+			t.Errorf("they went on at %v and %v, want %v", came, went, want)
+		}
+		s.release(short, 0)
+		whole(t, s, 1)
+
+		// One that sits in a host function keeps no other from its short work.
+		_, _ = s.acquire(long, s.now(), never)
+		_, _ = s.pass(long, s.now(), time.Second, never)
+		_, _ = s.acquire(short, s.now(), never)
+		last := newSeat(100)
+		for _, g := range []*seat{more, last} {
+			wait.Go(func() {
+				_, _ = s.acquire(g, s.now(), never)
+				s.release(g, 0)
+			})
+		}
+		synctest.Wait()
+		s.mu.Lock()
+		if s.extra != 0 {
+			t.Error("more than one computes beside the others")
+		}
+		s.mu.Unlock()
+		time.Sleep(lendAfter)
+		wait.Wait()
+		s.release(short, 0)
+		s.release(long, 0)
+		whole(t, s, 1)
 	})
 }
 

@@ -188,6 +188,14 @@ func TestShortWorkFirst(t *testing.T) {
 	}
 	compute(&q, 2, ones, 100*time.Microsecond, time.Second)
 	short := &One{Weight: 100}
+	if !q.Early(short) {
+		t.Error("it is not early")
+	}
+	q.Charge(short, credit)
+	if q.Early(short) {
+		t.Error("it is early still")
+	}
+	short = &One{Weight: 100}
 	q.Wait(short)
 	if got := q.Next(); got != short {
 		t.Error("another goes first")

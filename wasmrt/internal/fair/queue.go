@@ -100,6 +100,13 @@ func (q *Queue) Before(o *One) bool {
 	return len(q.waiting) > 0 && q.waiting[0].virtual < o.virtual
 }
 
+// Early tells whether one that comes now has used so little that it would be
+// the next, with most of its credit left.
+func (q *Queue) Early(o *One) bool {
+	q.arrive(o)
+	return o.virtual <= q.floor-credit/2 && !q.Before(o)
+}
+
 // arrive places one that was away: not before those that are here, but for a
 // credit, so that it gets nothing for the time it did not want.
 func (q *Queue) arrive(o *One) {
