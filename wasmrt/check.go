@@ -7,14 +7,27 @@ import "slices"
 // run as a command. It takes microseconds, and does not validate the code. The
 // error is an *Error.
 func Check(wasm []byte) error {
-	o, err := inspect(wasm)
+	o, err := examine(wasm)
 	if err != nil {
 		return err
 	}
-	if err := o.check(func(module, name string) bool { return module == wasiModule && slices.Contains(preview1(), name) }); err != nil {
-		return err
-	}
 	return o.checkCommand()
+}
+
+// examine inspects a module and its imports, which WASI or host provides.
+func examine(wasm []byte, host ...HostModule) (*outline, error) {
+	o, err := inspect(wasm)
+	if err != nil {
+		return nil, err
+	}
+	return o, o.check(func(module, name string) bool {
+		if module == wasiModule && slices.Contains(preview1(), name) {
+			return true
+		}
+		return slices.ContainsFunc(host, func(h HostModule) bool {
+			return h.Name == module && (len(h.Kernel) > 0 || slices.ContainsFunc(h.Functions, func(f HostFunction) bool { return f.Name == name }))
+		})
+	})
 }
 
 // preview1 are the functions of wasi_snapshot_preview1.

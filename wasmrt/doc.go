@@ -27,7 +27,8 @@
 // it is stopped, its deadline and limits are checked, and all others in the
 // process, Go's garbage collector among them, have their turn. As many guests as there
 // are processors compute at a time; the others queue, and who has had the least
-// in proportion to its weight is next. A guest that waits in a host function
+// in proportion to its weight is next. Who comes with short work does not queue
+// for its first slice. A guest that waits in a host function
 // gives its place to others.
 //
 // # Ends

@@ -13,19 +13,8 @@ type Outline struct {
 // functions of host beside WASI's. It takes microseconds, and does not
 // validate the code. The error is an *Error.
 func Look(wasm []byte, host ...HostModule) (Outline, error) {
-	o, err := inspect(wasm)
+	o, err := examine(wasm, host...)
 	if err != nil {
-		return Outline{}, err
-	}
-	provided := func(module, name string) bool {
-		if module == wasiModule && slices.Contains(preview1(), name) {
-			return true
-		}
-		return slices.ContainsFunc(host, func(h HostModule) bool {
-			return h.Name == module && (len(h.Kernel) > 0 || slices.ContainsFunc(h.Functions, func(f HostFunction) bool { return f.Name == name }))
-		})
-	}
-	if err := o.check(provided); err != nil {
 		return Outline{}, err
 	}
 	var out Outline

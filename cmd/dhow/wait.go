@@ -81,7 +81,7 @@ func (w *waiter) ready(ctx context.Context) error {
 		case m := <-w.events: // more than the buffer holds
 			w.observe(m)
 		case err := <-w.broken:
-			return err
+			return timedOut(ctx, err)
 		case <-ctx.Done():
 			return timedOut(ctx, ctx.Err())
 		}
@@ -119,7 +119,8 @@ func (w *waiter) run(ctx context.Context) error {
 				j.Reset()
 			}
 		case err := <-w.broken:
-			if ctx.Err() == nil {
+			// The server knows the deadline too, and may be first to see it pass.
+			if ctx.Err() == nil && spec.CodeOf(err) != spec.CodeTimeout {
 				return err
 			}
 			return w.late(ctx, texts, blockers)
@@ -155,8 +156,8 @@ func (w *waiter) judge() (texts, blockers []string, err error) {
 
 // late says what was not done in time, and why.
 func (w *waiter) late(ctx context.Context, texts, blockers []string) error {
-	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return ctx.Err()
+	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
 	limit := waitTimeout
 	if w.app.global.timeout.given {
